@@ -1,0 +1,104 @@
+// Fixed memory for things that come and go: slots of one type, and blocks of a few sizes.
+//
+// Once warm, neither allocates: what was given back is handed out again. Both are bounded; being empty is an answer
+// (nullptr), not an error. Thread: one, the owning worker's.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "core/assert.h"
+
+namespace postern::core {
+
+// Slots of T. Memory is taken in runs of `kRun` slots as they are first needed and kept until the pool dies.
+template <class T>
+class SlotPool {
+ public:
+  explicit SlotPool(std::size_t capacity) : capacity_(capacity) {}
+  ~SlotPool() { POSTERN_ASSERT(in_use_ == 0); }
+  SlotPool(const SlotPool&) = delete;
+  SlotPool& operator=(const SlotPool&) = delete;
+
+  // nullptr: the pool is at its capacity.
+  template <class... Arguments>
+  [[nodiscard]] T* make(Arguments&&... arguments) {
+    if (free_ == nullptr && !grow()) return nullptr;
+    Slot* slot = free_;
+    free_ = slot->next;
+    ++in_use_;
+    return ::new (static_cast<void*>(slot->storage)) T(std::forward<Arguments>(arguments)...);
+  }
+  void destroy(T* object) {
+    object->~T();
+    Slot* slot = reinterpret_cast<Slot*>(object);
+    slot->next = free_;
+    free_ = slot;
+    --in_use_;
+  }
+  [[nodiscard]] std::size_t in_use() const { return in_use_; }
+  [[nodiscard]] std::size_t capacity() const { return capacity_; }
+
+ private:
+  static constexpr std::size_t kRun = 64;
+  union Slot {
+    Slot() {}
+    ~Slot() {}
+    Slot* next;
+    alignas(T) std::byte storage[sizeof(T)];
+  };
+  bool grow() {
+    if (runs_.size() * kRun >= capacity_) return false;
+    runs_.push_back(std::make_unique<Slot[]>(kRun));
+    for (std::size_t i = kRun; i-- > 0;) {
+      runs_.back()[i].next = free_;
+      free_ = &runs_.back()[i];
+    }
+    return true;
+  }
+
+  std::size_t capacity_;
+  std::size_t in_use_ = 0;
+  Slot* free_ = nullptr;
+  std::vector<std::unique_ptr<Slot[]>> runs_;
+};
+
+// Memory blocks in size classes of powers of two from 128 octets to 64 KiB, under one byte budget.
+// A block is 4,096-aligned when it is 4 KiB or larger, else 64-aligned.
+class BlockPool {
+ public:
+  explicit BlockPool(std::size_t budget_bytes);
+  ~BlockPool();
+  BlockPool(const BlockPool&) = delete;
+  BlockPool& operator=(const BlockPool&) = delete;
+
+  // The usable size of the block is class_bytes(bytes). nullptr: the budget is used up. Requires bytes <= 64 KiB.
+  [[nodiscard]] char* take(std::size_t bytes);
+  void give_back(char* block, std::size_t bytes);  // `bytes` as it was taken
+
+  [[nodiscard]] static std::size_t class_bytes(std::size_t bytes);
+  [[nodiscard]] std::size_t used_bytes() const { return used_; }
+  [[nodiscard]] std::size_t budget_bytes() const { return budget_; }
+
+  static constexpr std::size_t kSmallest = 128;
+  static constexpr std::size_t kLargest = 65536;
+
+ private:
+  static constexpr int kClasses = 10;
+  struct FreeBlock {
+    FreeBlock* next;
+  };
+  bool refill(int size_class);
+
+  std::size_t budget_;
+  std::size_t used_ = 0;      // handed out
+  std::size_t reserved_ = 0;  // obtained from the allocator
+  FreeBlock* free_[kClasses] = {};
+  std::vector<void*> slabs_;
+};
+
+}  // namespace postern::core
