@@ -1,0 +1,47 @@
+// What a worker counts. One list serves the struct, `postern status` and the metrics page.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "core/metrics.h"
+
+namespace postern::net {
+
+// name, what it counts
+#define POSTERN_COUNTERS(X)                                                            \
+  X(connections_accepted, "connections accepted")                                      \
+  X(connections_open, "connections open now")                                          \
+  X(connections_shed, "connections answered 421 because a bound was reached")          \
+  X(connections_dropped, "connections closed without a word (HTTP, TLS on a plain port)") \
+  X(refusals, "connections, senders and recipients refused by policy")                 \
+  X(timeouts, "sessions ended because the client was idle or too slow")                \
+  X(messages_accepted, "messages acknowledged with 250: on disk")                      \
+  X(bytes_accepted, "octets of acknowledged messages")                                 \
+  X(messages_no_space, "messages answered 452: no memory or disk space")               \
+  X(messages_failed, "messages answered 451: the disk failed")                         \
+  X(receive_buffers_exhausted, "times the receive buffers ran out")                    \
+  X(queue_messages, "messages in the queue now")                                       \
+  X(recipients_delivered, "recipients a next hop took over")                           \
+  X(recipients_deferred, "delivery attempts of a recipient put off")                   \
+  X(recipients_failed, "recipients that failed for good")                              \
+  X(bounces_made, "delivery status notifications made")                                \
+  X(outbound_connections_made, "connections made to next hops")                        \
+  X(outbound_connections_failed, "connections to next hops that failed")               \
+  X(log_lines_dropped, "log lines dropped because the log could not keep up")
+
+struct Counters {
+#define POSTERN_DECLARE(name, text) core::Counter name;
+  POSTERN_COUNTERS(POSTERN_DECLARE)
+#undef POSTERN_DECLARE
+
+  // visit(name, text, value) for each.
+  template <class Visit>
+  void each(Visit&& visit) const {
+#define POSTERN_VISIT(name, text) visit(std::string_view(#name), std::string_view(text), name.get());
+    POSTERN_COUNTERS(POSTERN_VISIT)
+#undef POSTERN_VISIT
+  }
+};
+
+}  // namespace postern::net
