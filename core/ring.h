@@ -80,9 +80,17 @@ class Ring {
   Ring& operator=(const Ring&) = delete;
 
   // --- one turn -------------------------------------------------------------------------------------------------
-  // Submits what was started, waits until something completes or boot time reaches `wait_until_boot_ns` (a time in the
-  // past: does not wait), and calls the handlers of all that completed. Returns how many completions it handled.
-  std::size_t submit_and_reap(std::int64_t wait_until_boot_ns);
+  // Submits what was started and waits until something completes or boot time reaches `wait_until_boot_ns` (a time in
+  // the past: does not wait). May return earlier with nothing. Calls no handler; returns the time after the wait.
+  Time submit_and_wait(std::int64_t wait_until_boot_ns);
+  // Calls the handlers of all that completed (bounded a call: what is left makes the next wait return at once). Returns
+  // how many completions it handled.
+  std::size_t reap();
+  // Both: for code that has nothing to do between the wait and the handlers.
+  std::size_t submit_and_reap(std::int64_t wait_until_boot_ns) {
+    submit_and_wait(wait_until_boot_ns);
+    return reap();
+  }
   [[nodiscard]] Time read_clock() const;
 
   // --- sockets --------------------------------------------------------------------------------------------------
@@ -132,6 +140,12 @@ class Ring {
   static std::optional<Endpoint> peer_name(int socket);
   static std::optional<Endpoint> local_name(int socket);
   static void close_now(int descriptor);
+
+  // --- waking a ring from a thread that has none ------------------------------------------------------------------
+  // A descriptor that poll(POLLIN) reports ready once notify() was called from any thread, until clear_notifier().
+  static Result<int> make_notifier();
+  static void notify(int notifier);
+  static void clear_notifier(int notifier);
 
   struct Implementation;
   [[nodiscard]] Implementation& implementation() { return *implementation_; }
