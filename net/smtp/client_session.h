@@ -1,20 +1,28 @@
 // The sending side of one SMTP or LMTP connection (RFC 5321, 2033, 2920, 1870, 6152, 6531, 3030, 3461, 2034).
 //
-// Sans-I/O. Octets of the peer go in, octets for the peer come out, and results of recipients with them. Two cursors move
-// on their own, as in Postfix's smtp_proto.c: what was sent and what was answered, so that a pipelined transaction costs
-// one send and the replies are matched as they come.
+// Sans-I/O. Octets of the peer go in, octets for the peer come out, and results of recipients with them. Two
+// cursors move on their own, as in Postfix's smtp_proto.c: what was sent and what was answered, so that a
+// pipelined transaction costs one send and the replies are matched as they come.
 //
 //   session.begin(transaction)        only when ready(); the transaction stays valid until Event::done
 //   step = session.advance(input, out)
 //
-// The content is not copied through here: Event::send_content asks the driver to send `out`, then the content through a
-// DataEncoder in the form Step::form, then to call content_sent().
+// The content is not copied through here: Event::send_content asks the driver to send `out`, then the content
+// through a DataEncoder in the form Step::form, then to call content_sent().
 //
-// Rules kept here: all RCPT refused while DATA was pipelined and a 354 came: an empty message is ended at once and counts
-// as nothing; a hop that lacks SIZE room, 8BITMIME, SMTPUTF8, BINARYMIME or CHUNKING for this message fails its
-// recipients (5.3.4, 5.6.3, 5.6.7, 5.6.1) before MAIL is sent, never mangles it; DSN parameters go out only to a hop
-// that announced DSN. A reply out of place, longer than the bounds, or with a bad code ends the connection (4.5.0).
-// Thread: one. No clock, no system, no allocation after construction except in `Transaction` (the driver's).
+//   while a send is under way advance() may be called with replies and a CommandBuffer without room: it takes
+//   replies before it writes commands, so that a peer whose replies pile up is read and two full pipes cannot
+//   block each other (RFC 2920 section 3.1)
+//
+// Rules kept here: all RCPT refused while DATA was pipelined and a 354 came: an empty message is ended at
+// once and counts as nothing; a hop that lacks SIZE room, 8BITMIME, SMTPUTF8, BINARYMIME or CHUNKING for this
+// message fails its recipients (5.3.4, 5.6.3, 5.6.7, 5.6.1) before MAIL is sent, never mangles it; DSN
+// parameters go out only to a hop that announced DSN. A reply out of place, longer than the bounds, or with a
+// bad code ends the connection (4.5.0). 421 in any place ends it as well, and is the answer to every
+// recipient still open (RFC 5321 section 3.8).
+//
+// Thread: one. No clock, no system, no allocation after
+// construction except in `Transaction` (the driver's). Size: about 2.5 KiB, most of it the words of the peer.
 #pragma once
 
 #include <array>
@@ -23,6 +31,7 @@
 #include <string_view>
 
 #include "net/smtp/envelope.h"
+#include "net/smtp/reply_parser.h"
 
 namespace postern::net::smtp {
 
@@ -38,28 +47,33 @@ struct Transaction {
 
 // What the peer (or this side, in its stead) said about one recipient. Views are valid until the next call.
 struct RecipientResult {
-  std::uint32_t index = 0;         // into Transaction::recipients
-  std::uint16_t code = 0;          // 250: the peer took responsibility; 4xx: later; 5xx: never
-  std::string_view enhanced;       // "5.1.1"; empty: the peer gave none
-  std::string_view text;           // the peer's words, first line first, lines joined by a blank; not yet escaped
-  bool by_peer = true;             // false: decided here (a missing extension, a lost connection)
-  bool dsn_passed_on = false;      // the hop announced DSN and was given this recipient's parameters
+  std::uint32_t index = 0;     // into Transaction::recipients
+  std::uint16_t code = 0;      // 250: the peer took responsibility; 4xx: later; 5xx: never
+  std::string_view enhanced;   // "5.1.1"; empty: the peer gave none
+  std::string_view text;       // the peer's words, first line first, lines joined by a blank; not yet escaped
+  bool by_peer = true;         // false: decided here (a missing extension, a lost connection)
+  bool dsn_passed_on = false;  // the hop announced DSN and was given this recipient's parameters
 };
 
 enum class ClientEvent : std::uint8_t {
+  // All input is consumed; only between send_content and content_sent() may some be left: keep it, give it
+  // again.
   need_input,
-  flush,          // send `out`, clear it, call again
-  ready,          // begin() may be called
-  send_content,   // send `out`, then the content in `form`, then content_sent()
-  result,         // Step::result
-  done,           // the transaction is over: every recipient got exactly one result
-  broken,         // the connection is unusable: every recipient still open got its result before; close it
-  closed,         // after quit(): the peer answered; close it
+  flush,         // send `out`, clear it, call again
+  ready,         // begin() may be called
+  send_content,  // send `out`, then the content in `form`, then content_sent()
+  result,        // Step::result
+  done,          // the transaction is over: every recipient got exactly one result
+  // The connection is unusable: every recipient still open got its result before. Close it; no `done`
+  // follows.
+  // Step::result says why (code, enhanced, text, by_peer), for those who wait for this hop.
+  broken,
+  closed,  // after quit(): the peer answered; close it
 };
 
 enum class ContentForm : std::uint8_t {
-  data,   // dot-stuffed, ended by CRLF.CRLF
-  bdat,   // as it is; the BDAT command line is already in `out`
+  data,  // dot-stuffed, ended by CRLF.CRLF
+  bdat,  // as it is; the BDAT command line is already in `out`
 };
 
 struct ClientStep {
@@ -70,13 +84,16 @@ struct ClientStep {
   std::uint64_t form_bytes = 0;  // bdat: octets announced
 };
 
-// Octets for the peer. The driver owns the memory.
+// Octets for the peer. The driver owns the memory: at least kCommandMax octets, more for longer pipelines.
 class CommandBuffer {
  public:
+  static constexpr std::size_t kCommandMax = 2048;  // no single command is longer
+
   CommandBuffer(char* memory, std::size_t capacity) : memory_(memory), capacity_(capacity) {}
   [[nodiscard]] std::string_view view() const { return {memory_, size_}; }
   [[nodiscard]] std::size_t room() const { return capacity_ - size_; }
-  void append(std::string_view bytes);
+  [[nodiscard]] std::size_t capacity() const { return capacity_; }
+  void append(std::string_view bytes);  // requires room
   void clear() { size_ = 0; }
 
  private:
@@ -90,6 +107,22 @@ struct ClientOptions {
   std::string_view hostname;  // what EHLO or LHLO says; outlives the session
 };
 
+// What the peer announced in its answer to EHLO or LHLO.
+struct Capabilities {
+  bool pipelining = false;      // RFC 2920
+  bool size = false;            // RFC 1870
+  bool eight_bit_mime = false;  // RFC 6152
+  bool smtputf8 = false;        // RFC 6531
+  bool chunking = false;        // RFC 3030
+  bool binary_mime = false;     // RFC 3030
+  bool dsn = false;             // RFC 3461
+  bool enhanced_codes = false;  // RFC 2034; for the log only: the codes are taken wherever they stand
+  std::uint64_t size_max = 0;   // 0: no limit told
+  // RFC 9422 LIMITS; 0: not told
+  std::uint32_t rcpt_max = 0;
+  std::uint32_t mail_max = 0;
+};
+
 class ClientSession {
  public:
   explicit ClientSession(const ClientOptions& options);
@@ -98,18 +131,111 @@ class ClientSession {
 
   [[nodiscard]] bool ready() const;
   [[nodiscard]] bool idle() const;  // ready, and nothing of an earlier transaction is outstanding
+  // Requires ready() and 1 to kRecipientsMax recipients. Those past recipients_max() get 452 4.5.3 and are
+  // not sent.
   void begin(const Transaction& transaction);
   ClientStep advance(std::string_view input, CommandBuffer& out);
+  // The content was handed to the socket whole. A reply that overtook this call is kept and counts from here
+  // on.
   void content_sent();
-  // The driver lost the connection, or a timer ran out: `text` becomes the result of every open recipient (4.4.2), which
-  // advance() then hands out, ending in `broken`.
+  // The driver lost the connection, a timer ran out, or the content could not be read or sent whole (the
+  // connection must then end, so that no half message counts): `text` becomes the result of every open
+  // recipient (451, RFC 5321 section 4.4.2), which advance() then hands out, ending in `broken`; or in
+  // `closed`, after quit(). A refusal that the peer sent before it left, while content was on its way, is the
+  // result instead. Give advance() all that was received first. Both texts are copied, 200 octets of `text`
+  // at most.
   void connection_lost(std::string_view enhanced, std::string_view text);
-  // The content could not be read or sent whole: the connection must end so that no half message counts.
+  // Ends a session that is ready(): writes QUIT; advance() then leads to `closed`. In any other state nothing
+  // is written and advance() leads to `closed` at once, or to `broken` by way of the open recipients'
+  // results.
   void quit(CommandBuffer& out);
 
-  // Which timeout of RFC 5321 section 4.5.3.2 runs now, in seconds.
+  // Which timeout of RFC 5321 section 4.5.3.2 runs now, in seconds. 0: none, the session is idle (the
+  // driver's own limit).
   [[nodiscard]] std::int64_t timeout_seconds() const;
-  [[nodiscard]] std::uint32_t transactions() const;
+  [[nodiscard]] std::uint32_t transactions() const { return transactions_; }  // MAIL commands written
+  [[nodiscard]] const Capabilities& capabilities() const { return capabilities_; }
+  // How many recipients one transaction may have here (RCPTMAX), at most kRecipientsMax.
+  [[nodiscard]] std::size_t recipients_max() const;
+  // No more transactions are welcome on this connection (MAILMAX): quit().
+  [[nodiscard]] bool exhausted() const;
+
+ private:
+  enum class State : std::uint8_t {
+    greeting,   // waiting for 220
+    hello,      // EHLO or LHLO
+    old_hello,  // HELO
+    ready,
+    envelope,  // RSET, MAIL, RCPT, DATA: written up to sent_, answered up to answered_
+    chunk,     // BDAT is to be written
+    content,   // the driver sends the content
+    ending,    // waiting for the reply, in LMTP the replies, to the content
+    nothing,   // 354 came for no recipient: "." alone, and the reply to it
+    quitting,
+    closed,
+    broken,
+  };
+  enum class Status : std::uint8_t { open, accepted, settled };
+  // Why a group of recipients gets its results; texts live here, in reply_ or are constants.
+  struct Cause {
+    std::uint16_t code = 0;
+    std::string_view enhanced;
+    std::string_view text;
+    bool by_peer = true;
+  };
+
+  // --- what was announced, what this message needs (client_session.cc)
+  void take_capability(std::string_view line);
+  [[nodiscard]] bool refuse_here();
+  void refuse_recipients_here();
+
+  // --- the cursor of what was sent (client_commands.cc)
+  void write_commands(CommandBuffer& out);
+  [[nodiscard]] bool put(CommandBuffer& out, std::string_view bytes);
+  [[nodiscard]] bool put_mail(CommandBuffer& out);
+  [[nodiscard]] bool put_recipient(CommandBuffer& out, const RecipientFields& recipient);
+  [[nodiscard]] std::uint32_t data_position() const;
+  [[nodiscard]] std::uint32_t next_position(std::uint32_t position) const;
+
+  // --- the cursor of what was answered (client_replies.cc)
+  [[nodiscard]] bool on_reply(ClientStep& step);
+  void on_hello_reply();
+  [[nodiscard]] bool on_envelope_reply(ClientStep& step);
+  void on_data_reply();
+  [[nodiscard]] bool on_final_reply(ClientStep& step);
+  void envelope_answered();
+  [[nodiscard]] Cause reply_cause() const;
+  void settle_all(const Cause& cause);
+  void break_off(const Cause& cause);
+  [[nodiscard]] bool next_result(ClientStep& step);
+  void fill(RecipientResult& result, std::uint32_t index, const Cause& cause);
+  [[nodiscard]] bool take_input(std::string_view input, ClientStep& step);
+
+  ClientOptions options_;
+  State state_ = State::greeting;
+  bool greeted_ = false;       // this state's single command was written: EHLO, ".", QUIT
+  bool reply_held_ = false;    // a whole reply waits in reply_ for content_sent()
+  bool settling_ = false;      // cause_ is being handed out to all that are not settled
+  bool over_ = false;          // `done` is due
+  bool reset_needed_ = false;  // the peer may still hold an earlier envelope
+  bool utf8_ = false;          // this transaction says SMTPUTF8
+  bool binary_ = false;        // ... goes by BDAT
+  bool reset_first_ = false;   // ... begins with RSET
+  bool mail_refused_ = false;
+  std::uint32_t transactions_ = 0;
+  std::uint32_t sent_ = 0;      // position of the next command to write
+  std::uint32_t answered_ = 0;  // position of the command whose reply comes next
+  std::uint32_t accepted_ = 0;  // recipients that are accepted and not settled
+  std::uint32_t settle_at_ = 0;
+  Capabilities capabilities_;
+  Transaction transaction_;
+  Cause cause_;
+  Cause broken_by_;
+  std::array<Status, Transaction::kRecipientsMax> status_{};
+  std::array<bool, Transaction::kRecipientsMax> skipped_{};  // never sent: refused here
+  std::array<char, 16> lost_enhanced_{};
+  std::array<char, 200> lost_text_{};
+  ReplyParser reply_;
 };
 
 }  // namespace postern::net::smtp
