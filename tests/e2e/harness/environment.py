@@ -1,0 +1,55 @@
+"""What the tests find around them: the program under test, the peers, scratch space, the size of the run.
+
+Nothing is installed or downloaded here. What is missing makes a test fail with the name of the package, never skip.
+"""
+
+import os
+import shutil
+import socket
+
+SANITIZED = os.environ.get("POSTERN_SANITIZED", "") not in ("", "0")
+
+# Every wait in these tests is a loop that ends as soon as the thing is there; this only bounds a failing one.
+PATIENCE = 60.0 if SANITIZED else 20.0
+
+
+class Missing(AssertionError):
+    """Something the test needs is not on this machine."""
+
+
+def postern_binary() -> str:
+    path = os.environ.get("POSTERN", "")
+    if not path:
+        raise Missing("set POSTERN to the path of the built program, e.g. POSTERN=build/release/bin/postern")
+    if not os.access(path, os.X_OK):
+        raise Missing(f"POSTERN={path}: not an executable file")
+    return os.path.abspath(path)
+
+
+def program(name: str, package: str) -> str:
+    """The path of an installed program; Debian keeps some of these in sbin, which may not be in PATH."""
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/lib/postfix/sbin")
+    if not found:
+        raise Missing(f"{name} not found: install the Debian package {package} (see packages.txt)")
+    return found
+
+
+def peer_folder(name: str) -> str:
+    default = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "postern", "peers")
+    folder = os.path.join(os.environ.get("POSTERN_PEERS", default), name)
+    if not os.path.isdir(folder):
+        raise Missing(f"{folder} not found: run unpack_peers.sh")
+    return folder
+
+
+def need_root(why: str) -> None:
+    if os.geteuid() != 0:
+        raise Missing(f"this test must run as root: {why}")
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    """A port that was free a moment ago, for servers that cannot bind port 0 themselves; callers retry on a clash."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((address, 0))
+        return probe.getsockname()[1]
