@@ -75,6 +75,8 @@ class EnvelopeWriter {
   [[nodiscard]] bool empty() const { return size_ == 0; }
   [[nodiscard]] std::uint32_t recipients() const { return recipients_; }
   [[nodiscard]] std::string_view head() const { return {block_, size_}; }
+  // As given to begin(); valid until the next add() or clear().
+  [[nodiscard]] std::string_view reverse_path() const { return head().substr(reverse_path_at_, reverse_path_bytes_); }
 
   // One block of the pool: about 1,000 recipients with long addresses.
   static constexpr std::size_t kMaxBytes = core::BlockPool::kLargest;
@@ -88,6 +90,8 @@ class EnvelopeWriter {
   std::size_t capacity_ = 0;
   std::size_t size_ = 0;
   std::uint32_t recipients_ = 0;
+  std::uint32_t reverse_path_at_ = 0;
+  std::uint32_t reverse_path_bytes_ = 0;
 };
 
 // Reads a head. Every view points into it.

@@ -1,6 +1,8 @@
-// The receiving side of one SMTP connection (RFC 5321, 2920, 1870, 6152, 6531, 3030, 2034, 3461, 9422; XCLIENT).
+// The receiving side of one SMTP connection (RFC 5321, 2920, 1870, 6152, 6531, 3030, 2034, 3461, 9422;
+// XCLIENT).
 //
-// Sans-I/O: octets in, reply octets out, and one question at a time. Any split of the input gives the same replies.
+// Sans-I/O: octets in, reply octets out, and one question at a time. Any split of the input gives the same
+// replies.
 //
 //   for (;;) {
 //     Step step = session.advance(input, world, replies);
@@ -8,10 +10,12 @@
 //     switch (step.event) ...
 //   }
 //
-// Invariants: advance() consumes nothing while a question is open (answer it first) or while `replies` has less room
-//   than one reply needs (event `flush`); every command gets exactly one reply; after `close` or `drop` nothing is
-//   consumed any more.
-// Memory: the object itself, and the envelope's block while a transaction is open. A command line that is cut by the
+// Invariants: advance() consumes nothing while a question is open (answer it first) or while `replies` has
+// less room
+//   than one reply needs (event `flush`); every command gets exactly one reply; after `close` or `drop`
+//   nothing is consumed any more.
+// Memory: the object itself, and the envelope's block while a transaction is open. A command line that is cut
+// by the
 //   end of the input is kept in a block of the pool until the rest arrives.
 // Thread: one, its worker's. It reads no clock and calls no system.
 #pragma once
@@ -24,15 +28,23 @@
 #include "core/clock.h"
 #include "core/ip_address.h"
 #include "core/pool.h"
+#include "net/smtp/data_decoder.h"
 #include "net/smtp/envelope.h"
+#include "net/smtp/pooled_text.h"
+#include "net/smtp/reply.h"
+#include "net/smtp/trace_header.h"
+#include "net/smtp/verb_table.h"
 #include "policy/relay_decision.h"
 
 namespace postern::policy {
 class LoginTable;
 class PolicySnapshot;
+class ServicePolicy;
 }  // namespace postern::policy
 
 namespace postern::net::smtp {
+
+struct XclientFields;  // xclient.h
 
 // What a session may look at during one call; valid for that call only.
 struct World {
@@ -41,31 +53,15 @@ struct World {
   core::Time now;
 };
 
-// Reply octets of one received chunk, sent together. The caller owns the memory.
-class ReplyBuffer {
- public:
-  static constexpr std::size_t kReplyMax = 1024;  // no single reply is longer
-
-  ReplyBuffer(char* memory, std::size_t capacity) : memory_(memory), capacity_(capacity) {}
-  [[nodiscard]] std::string_view view() const { return {memory_, size_}; }
-  [[nodiscard]] bool has_room() const { return capacity_ - size_ >= kReplyMax; }
-  void append(std::string_view bytes);  // requires room
-  void clear() { size_ = 0; }
-
- private:
-  char* memory_;
-  std::size_t capacity_;
-  std::size_t size_ = 0;
-};
-
 enum class Event : std::uint8_t {
-  need_input,     // consumed all it can use now
-  flush,          // `replies` is full: send, clear, and call again
-  admit,          // question: is there space for a message of Step::size octets (0: not told)?  answer_admit()
+  need_input,  // consumed all it can use now
+  flush,       // `replies` is full: send, clear, and call again
+  admit,       // question: is there space for a message of Step::size octets (0: not told)?  answer_admit()
   begin_message,  // content will follow; the envelope is complete
   content,        // Step::content: the next octets of the message, to be kept
   end_message,    // question: keep it.  answer_stored()
-  abort_message,  // what was kept of the content is to be forgotten (no answer); the reply is already written or follows
+  abort_message,  // what was kept of the content is to be forgotten (no answer); the reply is already written
+                  // or follows
   rejected,       // for the log: Step::verdict refused a connection, sender or recipient
   close,          // send the replies, then close
   drop,           // close at once, send nothing
@@ -74,10 +70,10 @@ enum class Event : std::uint8_t {
 struct Step {
   std::size_t consumed = 0;
   Event event = Event::need_input;
-  std::string_view content;       // content; for `rejected`: the address or command it was about
-  std::uint64_t size = 0;         // admit: octets announced by SIZE=; end_message: octets of the content
+  std::string_view content;         // content; for `rejected`: the address or command it was about
+  std::uint64_t size = 0;           // admit: octets announced by SIZE=; end_message: octets of the content
   std::uint16_t content_flags = 0;  // end_message
-  policy::Verdict verdict;        // rejected
+  policy::Verdict verdict;          // rejected
 };
 
 enum class StoreResult : std::uint8_t { stored, no_space, failed };
@@ -85,19 +81,22 @@ enum class StoreResult : std::uint8_t { stored, no_space, failed };
 // Times and sizes that a driver enforces; named here because the protocol says them.
 struct SessionTimeouts {
   static constexpr std::int64_t kDataSeconds = 180;  // RFC 5321 section 4.5.3.2.5: between pieces of DATA
+  static constexpr std::int64_t kProxyHeaderSeconds = 5;
 };
 
 class ServerSession {
  public:
   // `service`: index in the snapshot. The pool outlives the session.
-  ServerSession(std::size_t service, const core::IpAddress& client, std::uint16_t client_port, core::BlockPool& pool);
+  ServerSession(std::size_t service, const core::IpAddress& client, std::uint16_t client_port,
+                core::BlockPool& pool);
   ~ServerSession();
   ServerSession(const ServerSession&) = delete;
   ServerSession& operator=(const ServerSession&) = delete;
 
-  // First call after accept: the greeting (220), or the refusal (554, then 503 to all but QUIT). On a service with
-  // proxy_protocol the PROXY header is awaited first, and the greeting comes out of advance().
-  // `rejected` or `need_input`.
+  // First call after accept: the greeting (220), or the refusal (554, then 503 to all but QUIT). On a service
+  // with proxy_protocol the PROXY header is awaited first, and the greeting comes out of advance(); a peer
+  // whose header is not believed gets `rejected` here and `drop` from advance(). `rejected` or `need_input`;
+  // go on with advance() after both, even without input.
   Step greet(const World& world, ReplyBuffer& replies);
 
   Step advance(std::string_view input, const World& world, ReplyBuffer& replies);
@@ -111,18 +110,126 @@ class ServerSession {
   void say_goodbye(std::string_view enhanced_and_text, ReplyBuffer& replies);
 
   [[nodiscard]] const policy::Client& client() const { return client_; }
-  [[nodiscard]] std::string_view helo() const;
+  [[nodiscard]] std::uint16_t client_port() const { return client_port_; }
+  [[nodiscard]] std::string_view helo() const { return helo_.view(); }
+  // What the Received: field of the message under way says. Valid until the next call. `queue_id` is kept as
+  // a view.
+  [[nodiscard]] TraceFields trace(std::string_view hostname, std::string_view queue_id,
+                                  std::int64_t unix_seconds) const;
   [[nodiscard]] const EnvelopeWriter& envelope() const { return envelope_; }
-  [[nodiscard]] bool in_message() const;       // between begin_message and its end
-  [[nodiscard]] bool in_transaction() const;   // MAIL was accepted
+  // Between begin_message and its end: abort_message, or the answer to end_message.
+  [[nodiscard]] bool in_message() const { return message_open_; }
+  // MAIL was accepted. False again, and what was admitted is to be released, after RSET and its like, after a
+  // refusal of the content, and after answer_stored().
+  [[nodiscard]] bool in_transaction() const { return !envelope_.empty(); }
+  // The PROXY header has not come yet (the driver gives it SessionTimeouts::kProxyHeaderSeconds).
+  [[nodiscard]] bool awaits_proxy_header() const { return phase_ == Phase::proxy_header; }
   [[nodiscard]] std::size_t service() const { return service_; }
 
  private:
-  // (the implementer's)
+  enum class Phase : std::uint8_t {
+    proxy_header,  // the PROXY header must come first
+    command,
+    long_line,      // a command line over its bound is thrown away up to its CRLF
+    admitting,      // question open: admit
+    data,           // DATA's content, up to its dot
+    chunk,          // BDAT's octets
+    skipped_chunk,  // BDAT's octets, thrown away before the refusal
+    storing,        // question open: end_message
+    closing,
+    dropping,
+  };
+  // One call of advance(): what it may use, and the step it will return. A handler returns true when the step
+  // is to be returned now.
+  struct Turn {
+    const World& world;
+    ReplyBuffer& replies;
+    const policy::ServicePolicy& service;
+    Step step;
+  };
+  using Handler = bool (ServerSession::*)(std::string_view argument, Turn& turn);
+  static Handler handler_of(Verb verb);
+
+  // server_session.cc: the machine
+  bool run_phase(std::string_view& input, Turn& turn);
+  bool run_proxy_header(std::string_view& input, Turn& turn);
+  bool run_command(std::string_view& input, Turn& turn);
+  bool run_long_line(std::string_view& input, Turn& turn);
+  bool keep_cut_line(std::string_view& input, Turn& turn);
+  bool execute(std::string_view line, Turn& turn);
+  bool execute_verb(const VerbRules& rules, std::string_view argument, Turn& turn);
+  bool greet_client(Turn& turn);
+  bool drop_connection(Turn& turn, std::string_view about, std::string_view why);
+  bool emit(Turn& turn, Event event) const;
+  bool complain(Turn& turn, std::uint16_t code, std::string_view enhanced, std::string_view text);
+  bool refuse(Turn& turn, const policy::Verdict& verdict, std::string_view about);
+  bool over_error_limit(Turn& turn);
+  bool shut(Turn& turn, std::string_view enhanced_and_text);
+  void reset_transaction();
+
+  // session_commands.cc
+  bool on_ehlo(std::string_view argument, Turn& turn);
+  bool on_helo(std::string_view argument, Turn& turn);
+  bool on_rset(std::string_view argument, Turn& turn);
+  bool on_noop(std::string_view argument, Turn& turn);
+  bool on_vrfy(std::string_view argument, Turn& turn);
+  bool on_expn(std::string_view argument, Turn& turn);
+  bool on_help(std::string_view argument, Turn& turn);
+  bool on_quit(std::string_view argument, Turn& turn);
+  bool on_not_offered(std::string_view argument, Turn& turn);
+  bool on_hello(std::string_view argument, bool extended, Turn& turn);
+  bool on_xclient(std::string_view argument, Turn& turn);
+  bool apply_xclient(const XclientFields& fields, Turn& turn);
+
+  // session_transaction.cc
+  bool on_mail(std::string_view argument, Turn& turn);
+  bool on_rcpt(std::string_view argument, Turn& turn);
+  bool on_data(std::string_view argument, Turn& turn);
+  bool on_bdat(std::string_view argument, Turn& turn);
+  bool open_envelope(const SenderFields& sender, std::uint64_t size, Turn& turn);
+  [[nodiscard]] policy::Mailbox sender() const;
+
+  // session_content.cc
+  bool run_data(std::string_view& input, Turn& turn);
+  bool run_chunk(std::string_view& input, Turn& turn);
+  bool run_skipped_chunk(std::string_view& input, Turn& turn);
+  bool open_message(bool ended_by_dot, Turn& turn);
+  bool skip_chunk(std::uint64_t octets, std::uint16_t code, std::string_view text, Turn& turn);
+  bool take_piece(const DataDecoder::Piece& piece, Turn& turn);
+  bool end_chunk(Turn& turn);
+  bool end_message(Turn& turn);
+  [[nodiscard]] policy::Verdict content_refusal(const Turn& turn, bool at_end) const;
+  bool refuse_message(Turn& turn);
+
   std::size_t service_;
   policy::Client client_;
   core::BlockPool& pool_;
   EnvelopeWriter envelope_;
+  DataDecoder decoder_;
+  PooledText line_;  // a command line, or PROXY header, whose rest has not come yet
+  PooledText helo_;
+  PooledText host_name_;              // of XCLIENT; client_.host_name points into it
+  std::uint64_t declared_bytes_ = 0;  // SIZE=
+  std::uint64_t chunk_left_ = 0;      // octets of the BDAT chunk that have not come yet
+  std::uint64_t chunk_bytes_ = 0;
+  std::string_view skip_text_;        // the refusal behind a skipped chunk; static storage
+  std::uint32_t skipped_octets_ = 0;  // of a line that is too long
+  std::uint32_t errors_ = 0;
+  std::uint16_t skip_code_ = 0;
+  std::uint16_t client_port_;
+  std::uint16_t sender_local_bytes_ = 0;
+  Phase phase_ = Phase::command;
+  BodyType body_ = BodyType::seven_bit;
+  bool extended_ = false;  // EHLO rather than HELO
+  bool smtputf8_ = false;
+  bool refused_ = false;  // 554 was the greeting: QUIT, and 503 for the rest
+  bool xclient_believed_ = false;
+  bool line_is_used_ = false;  // line_ was executed; freed in the next call, as the step may point into it
+  bool message_open_ = false;  // between begin_message and its end
+  bool message_given_up_ = false;  // abort_message was emitted: the rest of the content is only counted
+  bool content_ended_ = false;     // the dot, or the last chunk's last octet, was consumed
+  bool last_chunk_ = false;
+  bool skipped_return_ = false;  // the last octet of a too long line was CR
 };
 
 }  // namespace postern::net::smtp
