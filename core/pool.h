@@ -1,7 +1,7 @@
 // Fixed memory for things that come and go: slots of one type, and blocks of a few sizes.
 //
-// Once warm, neither allocates: what was given back is handed out again. Both are bounded; being empty is an answer
-// (nullptr), not an error. Thread: one, the owning worker's.
+// Once warm, neither allocates: what was given back is handed out again. Both are bounded; being empty is an
+// answer (nullptr), not an error. Thread: one, the owning worker's.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +27,8 @@ class SlotPool {
   // nullptr: the pool is at its capacity.
   template <class... Arguments>
   [[nodiscard]] T* make(Arguments&&... arguments) {
-    if (free_ == nullptr && !grow()) return nullptr;
+    if (in_use_ >= capacity_) return nullptr;
+    if (free_ == nullptr) grow();
     Slot* slot = free_;
     free_ = slot->next;
     ++in_use_;
@@ -51,14 +52,12 @@ class SlotPool {
     Slot* next;
     alignas(T) std::byte storage[sizeof(T)];
   };
-  bool grow() {
-    if (runs_.size() * kRun >= capacity_) return false;
+  void grow() {
     runs_.push_back(std::make_unique<Slot[]>(kRun));
     for (std::size_t i = kRun; i-- > 0;) {
       runs_.back()[i].next = free_;
       free_ = &runs_.back()[i];
     }
-    return true;
   }
 
   std::size_t capacity_;
@@ -69,36 +68,53 @@ class SlotPool {
 
 // Memory blocks in size classes of powers of two from 128 octets to 64 KiB, under one byte budget.
 // A block is 4,096-aligned when it is 4 KiB or larger, else 64-aligned.
+//
+// The budget is address space reserved at construction and touched as it is first needed. It is cut into
+// slabs of 64 KiB; a slab serves one class while any of its blocks is out, and any other class afterwards, so
+// that a burst of one size starves no other for good.
 class BlockPool {
  public:
-  explicit BlockPool(std::size_t budget_bytes);
-  ~BlockPool();
+  explicit BlockPool(std::size_t budget_bytes);  // rounded down to slabs, at least one
+  ~BlockPool();                                  // requires: every block was given back
   BlockPool(const BlockPool&) = delete;
   BlockPool& operator=(const BlockPool&) = delete;
 
-  // The usable size of the block is class_bytes(bytes). nullptr: the budget is used up. Requires bytes <= 64 KiB.
+  // The usable size of the block is class_bytes(bytes). nullptr: the budget is used up. Requires bytes <= 64
+  // KiB.
   [[nodiscard]] char* take(std::size_t bytes);
   void give_back(char* block, std::size_t bytes);  // `bytes` as it was taken
 
   [[nodiscard]] static std::size_t class_bytes(std::size_t bytes);
-  [[nodiscard]] std::size_t used_bytes() const { return used_; }
-  [[nodiscard]] std::size_t budget_bytes() const { return budget_; }
+  [[nodiscard]] std::size_t used_bytes() const { return used_; }  // handed out
+  [[nodiscard]] std::size_t budget_bytes() const { return slabs_.size() * kLargest; }
 
   static constexpr std::size_t kSmallest = 128;
   static constexpr std::size_t kLargest = 65536;
 
  private:
   static constexpr int kClasses = 10;
+  static constexpr std::uint32_t kNone = UINT32_MAX;
   struct FreeBlock {
     FreeBlock* next;
   };
-  bool refill(int size_class);
+  struct Slab {
+    FreeBlock* free = nullptr;   // given back
+    std::uint32_t next = kNone;  // in the list it is in: of its class, or of empty slabs
+    std::uint32_t previous = kNone;
+    std::uint16_t out = 0;  // blocks handed out
+    std::uint16_t cut = 0;  // blocks ever handed out since the slab serves this class
+    std::uint8_t size_class = 0;
+  };
+  bool add_slab(int size_class);
+  void link(std::uint32_t& list, std::uint32_t slab);
+  void unlink(std::uint32_t& list, std::uint32_t slab);
 
-  std::size_t budget_;
-  std::size_t used_ = 0;      // handed out
-  std::size_t reserved_ = 0;  // obtained from the allocator
-  FreeBlock* free_[kClasses] = {};
-  std::vector<void*> slabs_;
+  std::size_t used_ = 0;
+  char* memory_ = nullptr;
+  std::vector<Slab> slabs_;
+  std::uint32_t slabs_touched_ = 0;    // those behind were never used
+  std::uint32_t empty_ = kNone;        // list of slabs that serve no class
+  std::uint32_t with_room_[kClasses];  // list of slabs with a block to give
 };
 
 }  // namespace postern::core

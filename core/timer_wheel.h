@@ -1,7 +1,9 @@
-// A hierarchical timer wheel (Varghese and Lauck, SOSP 1987): timers embedded in their owners, O(1) to set and cancel.
+// A hierarchical timer wheel (Varghese and Lauck, SOSP 1987): timers embedded in their owners, O(1) to set
+// and cancel.
 //
-// Resolution 8 ms (a timer fires at or up to one tick after its deadline, never before); range about 3 years.
-// Thread: one, its worker's. No allocation. A Timer is cancelled, or has fired, before its owner dies.
+// Resolution 8 ms (a timer fires at or up to one tick after its deadline, never before; a deadline in the
+// past counts as the next tick). Any int64 deadline is in range. Thread: one, its worker's. No allocation. A
+// Timer is cancelled, or has fired, before its owner dies.
 #pragma once
 
 #include <array>
@@ -41,6 +43,8 @@ inline constexpr Timer::Handler timer_handler = &TimerHandler<Member>::call;
 
 class TimerWheel {
  public:
+  static constexpr std::int64_t kTickNanoseconds = 8'000'000;
+
   explicit TimerWheel(std::int64_t now_boot_ns);
   TimerWheel(const TimerWheel&) = delete;
   TimerWheel& operator=(const TimerWheel&) = delete;
@@ -50,23 +54,27 @@ class TimerWheel {
   void cancel(Timer& timer);  // harmless when it is not set
   // Fires, in order of their ticks, all timers due at `now_boot_ns`; handlers may set and cancel any timer.
   void advance(std::int64_t now_boot_ns);
-  // A time not after the earliest deadline (so that the loop can sleep until then); INT64_MAX when none is set.
+  // When advance() has something to do next: at most one tick after the earliest deadline, and possibly well
+  // before it (so the loop sleeps until then, advances, and asks again); INT64_MAX when none is set.
   [[nodiscard]] std::int64_t next_deadline_ns() const;
   [[nodiscard]] std::size_t size() const { return size_; }
 
  private:
-  static constexpr int kLevels = 6;
+  static constexpr int kLevels = 7;
   static constexpr int kSlotBits = 6;
   static constexpr int kSlots = 1 << kSlotBits;
 
-  struct List {
-    Timer head;
+  struct Next {
+    int level;  // -1: no timer is set
+    std::size_t slot;
+    std::int64_t tick;
   };
   void insert(Timer& timer);
-  void cascade(int level);
+  void remove(Timer& timer);
+  [[nodiscard]] Next next_event() const;
 
-  std::array<std::array<List, kSlots>, kLevels> wheel_;
-  std::array<std::uint64_t, kLevels> occupied_{};
+  std::array<Timer, static_cast<std::size_t>(kLevels) * kSlots> slots_;  // heads of circular lists
+  std::array<std::uint64_t, kLevels> occupied_{};                        // a bit a slot
   std::int64_t now_tick_ = 0;
   std::size_t size_ = 0;
 };
