@@ -70,6 +70,20 @@ void Content::clear() {
   loaded_ = {};
 }
 
+std::string_view Content::front() const {
+  if (first_ == nullptr) return {};
+  return {reinterpret_cast<const char*>(first_ + 1), first_->used};
+}
+
+void Content::pop_front() {
+  POSTERN_ASSERT(first_ != nullptr);
+  Block* block = first_;
+  first_ = block->next;
+  if (first_ == nullptr) last_ = nullptr;
+  size_ -= block->used;
+  pool_->give_back(reinterpret_cast<char*>(block), block->capacity + sizeof(Block));
+}
+
 std::size_t Content::parts(std::span<iovec> out) const {
   if (load_memory_ != nullptr) {
     out[0] = {const_cast<char*>(loaded_.data()), loaded_.size()};

@@ -42,6 +42,9 @@ class Content {
   // `body` lies in the prepared memory, which is the content's from now on.
   void loaded(std::string_view body) { loaded_ = body; }
   void clear();
+  // The oldest block's octets, and giving that block back: for a body that streams through to a file. Chain only.
+  [[nodiscard]] std::string_view front() const;
+  void pop_front();
 
   [[nodiscard]] bool empty() const { return first_ == nullptr && load_memory_ == nullptr; }
   [[nodiscard]] std::size_t size() const { return load_memory_ != nullptr ? loaded_.size() : size_; }

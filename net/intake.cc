@@ -1,0 +1,161 @@
+#include "net/intake.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "net/queue_id.h"
+#include "net/smtp/trace_header.h"
+#include "net/worker_server.h"
+
+namespace postern::net {
+namespace {
+
+// A body that came without SIZE= asks for more space in steps of this.
+constexpr std::uint64_t kAdmitStep = 1 << 20;
+// What a streaming body may have in memory before its sender has to wait for the disk.
+constexpr std::size_t kStreamWindow = 4 * core::BlockPool::kLargest;
+
+}  // namespace
+
+Intake::Intake(WorkerServer& server, const Owner& owner, std::uint64_t admitted)
+    : server_(server), owner_(owner), admitted_(admitted), content_(server.content_pool()) {
+  durable_.owner = this;
+  durable_.handler = [](void* self, core::Durable&, int error) noexcept {
+    static_cast<Intake*>(self)->on_durable(error);
+  };
+  large_.owner = this;
+  large_.handler = [](void* self, core::LargeBody&, int error) noexcept {
+    static_cast<Intake*>(self)->on_large(error);
+  };
+}
+
+Intake::~Intake() {
+  if (admitted_ != 0) server_.spool().release(admitted_);
+}
+
+void Intake::begin(const smtp::ServerSession& session) {
+  id_ = server_.spool().next_id();
+  accepted_unix_ns_ = server_.worker().now().unix_ns;
+  std::array<char, smtp::kTraceHeaderMax> memory;
+  const std::size_t n =
+      smtp::format_received(memory, session.trace(server_.settings().hostname, QueueId(id_).text(),
+                                                  accepted_unix_ns_ / core::kNanosecondsPerSecond));
+  append({memory.data(), n});
+}
+
+void Intake::append(std::string_view octets) {
+  if (failed_) return;  // the session drains the rest
+  octets_ += octets.size();
+  if (octets_ > admitted_) {
+    const std::uint64_t more = std::max<std::uint64_t>(octets_ - admitted_, kAdmitStep);
+    if (!server_.spool().admit(more)) return fail(smtp::StoreResult::no_space);
+    admitted_ += more;
+  }
+  if (!content_.append(octets)) return fail(smtp::StoreResult::no_space);
+  if (large_step_ == LargeStep::none && octets_ > server_.inline_bytes_max()) start_large();
+  step_large();
+}
+
+bool Intake::has_room() const {
+  return large_step_ == LargeStep::none || failed_ || content_.size() < kStreamWindow;
+}
+
+std::optional<smtp::StoreResult> Intake::finish(const smtp::ServerSession& session, std::uint16_t content_flags) {
+  step_ = Step::finishing;
+  head_ = session.envelope().head();
+  content_flags_ = content_flags;
+  if (failed_ && (large_step_ == LargeStep::none || large_step_ == LargeStep::gone)) {
+    step_ = Step::done;
+    return failure_;
+  }
+  if (large_step_ == LargeStep::none) {
+    append_record();
+  } else {
+    step_large();
+  }
+  return std::nullopt;
+}
+
+void Intake::append_record() {
+  std::array<iovec, Content::kPartsMax> parts;
+  const std::size_t n = content_.parts(parts);
+  server_.spool().append(id_, head_, std::span(parts.data(), n), content_flags_, accepted_unix_ns_, durable_);
+}
+
+// --- a body in a file of its own -----------------------------------------------------------------------------------
+
+void Intake::start_large() {
+  large_step_ = LargeStep::opening;
+  large_.id = id_;
+  server_.spool().begin_large(large_);
+}
+
+// Does the next thing with the file, unless the spool is still at the last one.
+void Intake::step_large() {
+  if (large_step_ != LargeStep::open && large_step_ != LargeStep::gone) return;
+  if (failed_ || step_ == Step::abandoned) {
+    if (large_step_ == LargeStep::open) {
+      large_step_ = LargeStep::closing;
+      return server_.spool().abandon_large(large_);
+    }
+    if (step_ == Step::abandoned) return owner_.on_idle(owner_.object);
+    if (step_ == Step::finishing) return tell(failure_);
+    return;
+  }
+  const std::string_view piece = content_.front();
+  const bool ended = step_ == Step::finishing;
+  // Only whole blocks go out before the end, so that the file is written in large pieces.
+  if (!piece.empty() && (ended || content_.size() > piece.size())) {
+    large_step_ = LargeStep::writing;
+    server_.spool().write_large(large_, piece);
+  } else if (ended) {
+    large_step_ = LargeStep::sealing;
+    server_.spool().append_large(large_, head_, content_flags_, accepted_unix_ns_, durable_);
+  }
+}
+
+void Intake::on_large(int error) noexcept {
+  const LargeStep was = large_step_;
+  large_step_ = was == LargeStep::closing || (was == LargeStep::opening && error != 0) ? LargeStep::gone
+                                                                                        : LargeStep::open;
+  if (was == LargeStep::writing && error == 0) content_.pop_front();
+  if (error != 0 && was != LargeStep::closing) {
+    fail(error == ENOSPC || error == EDQUOT ? smtp::StoreResult::no_space : smtp::StoreResult::failed);
+  }
+  const bool gathering = step_ == Step::gathering;
+  step_large();  // may end in the owner destroying this, but not while it gathers
+  if (gathering && has_room()) owner_.on_room(owner_.object);
+}
+
+// --- the end -------------------------------------------------------------------------------------------------------
+
+void Intake::fail(smtp::StoreResult why) {
+  failed_ = true;
+  failure_ = why;
+  if (large_step_ != LargeStep::writing) content_.clear();
+}
+
+bool Intake::abandon() {
+  step_ = Step::abandoned;
+  if (large_step_ == LargeStep::none || large_step_ == LargeStep::gone) return true;
+  step_large();
+  return false;
+}
+
+void Intake::on_durable(int error) noexcept {
+  if (error != 0) {
+    return tell(error == ENOSPC || error == EDQUOT ? smtp::StoreResult::no_space : smtp::StoreResult::failed);
+  }
+  server_.message_accepted(id_, head_, content_flags_, accepted_unix_ns_, large_step_ != LargeStep::none, octets_,
+                           std::move(content_));
+  tell(smtp::StoreResult::stored);
+}
+
+void Intake::tell(smtp::StoreResult result) {
+  step_ = Step::done;
+  owner_.on_done(owner_.object, result);
+}
+
+}  // namespace postern::net

@@ -1,0 +1,51 @@
+#include "net/snapshot.h"
+
+#include <utility>
+
+namespace postern::net {
+namespace {
+
+std::string target_key(const policy::RouteSettings& route) {
+  std::string key;
+  for (const policy::NextHop& hop : route.to) {
+    if (!key.empty()) key += ' ';
+    key += hop.protocol == policy::NextHopProtocol::lmtp ? "lmtp:" : "smtp:";
+    key += hop.address ? core::Endpoint{*hop.address, hop.port}.text()
+                       : hop.host + ":" + std::to_string(hop.port);
+  }
+  return key;
+}
+
+}  // namespace
+
+std::string_view domain_of(std::string_view path) {
+  // The domain cannot hold an '@', so the last one divides, quoted local part or not.
+  const std::size_t at = path.rfind('@');
+  return at == std::string_view::npos ? std::string_view{} : path.substr(at + 1);
+}
+
+Snapshot::Snapshot(policy::Settings settings) : policy(std::move(settings)) {
+  const policy::Settings& s = policy.settings();
+  for (const policy::RouteSettings& route : s.routes) {
+    std::string key = target_key(route);
+    std::shared_ptr<const RouteTarget> target;
+    for (const auto& known : targets) {
+      if (known->key == key) target = known;
+    }
+    if (target == nullptr) {
+      target = std::make_shared<RouteTarget>(RouteTarget{std::move(key), route.to, route.connections,
+                                                         route.messages_per_connection, s.hostname,
+                                                         s.postmaster});
+    }
+    targets.push_back(std::move(target));
+  }
+}
+
+std::shared_ptr<const RouteTarget> Snapshot::target_of(std::string_view forward_path) const {
+  std::string_view domain = domain_of(forward_path);
+  if (domain.empty()) domain = domain_of(policy.settings().postmaster);
+  const int route = policy.route(policy::DomainName(domain));
+  return route < 0 ? nullptr : targets[static_cast<std::size_t>(route)];
+}
+
+}  // namespace postern::net

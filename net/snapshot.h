@@ -1,0 +1,37 @@
+// One state of the settings, compiled: what is published to the workers as a whole on start and on reload.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "policy/policy_snapshot.h"
+
+namespace postern::net {
+
+// Where the mail of a route goes. Routes with the same `to` share one target (and so its connections) by `key`.
+// Immutable; held by every delivery under way, so that a reload does not pull it from under one.
+struct RouteTarget {
+  std::string key;                       // "smtp:192.0.2.1:25 lmtp:[::1]:24"
+  std::vector<policy::NextHop> to;       // tried in order
+  std::uint32_t connections = 20;
+  std::uint32_t messages_per_connection = 1000;
+  std::string hostname;                  // what EHLO says
+  std::string postmaster;                // where <postmaster> without a domain goes
+};
+
+struct Snapshot {
+  explicit Snapshot(policy::Settings settings);
+
+  policy::PolicySnapshot policy;
+  std::vector<std::shared_ptr<const RouteTarget>> targets;  // by the index of policy.route()
+
+  // The target for a forward-path's domain; an empty domain is <postmaster>'s. nullptr: no route takes it.
+  [[nodiscard]] std::shared_ptr<const RouteTarget> target_of(std::string_view forward_path) const;
+};
+
+// The domain of a path without its angle brackets; empty when there is none.
+[[nodiscard]] std::string_view domain_of(std::string_view path);
+
+}  // namespace postern::net

@@ -1,0 +1,145 @@
+// Everything one worker runs: its listeners, client connections, spool, queue and lanes. The program that a core::Worker
+// repeats turns for; the simulator runs the same object on its own ring.
+//
+// Thread: its worker's, except where a comment says otherwise. What workers share is in Shared, and only there.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/log.h"
+#include "core/pool.h"
+#include "core/published.h"
+#include "core/spool.h"
+#include "core/worker.h"
+#include "net/counters.h"
+#include "net/delivery/lane.h"
+#include "net/delivery/message_queue.h"
+#include "net/held_input.h"
+#include "net/inbound.h"
+#include "net/machine_limits.h"
+#include "net/snapshot.h"
+#include "policy/login_table.h"
+
+namespace postern::net {
+
+class Resolver;
+class WorkerServer;
+
+// What all workers of one server share. Built before the first worker, dies after the last.
+struct Shared {
+  core::Published<Snapshot>& snapshot;
+  policy::LoginTable& logins;
+  MachineLimits& machines;
+  Resolver* resolver = nullptr;                    // nullptr: next hops are addresses only (the simulator)
+  std::atomic<std::uint32_t> connections_open{0};
+  std::vector<std::atomic<WorkerServer*>> servers; // by worker; set before a worker's first turn
+
+  Shared(core::Published<Snapshot>& s, policy::LoginTable& l, MachineLimits& m, std::size_t workers)
+      : snapshot(s), logins(l), machines(m), servers(workers) {}
+};
+
+struct WorkerServerOptions {
+  std::string spool_directory;
+  core::SpoolOptions spool;              // sizes; directory and log number are filled in here
+  std::uint32_t receive_buffers = 1024;  // as the ring has them
+};
+
+class WorkerServer {
+ public:
+  // Opens the worker's spool log and adopts those of a former run that fall to it (log number modulo workers), and puts
+  // what they hold into the queue, due at once. Blocks. `notes`: what recovery found, a line each.
+  static core::Result<std::unique_ptr<WorkerServer>> create(core::Worker& worker, Shared& shared, core::LogRing& log,
+                                                            const WorkerServerOptions& options,
+                                                            std::vector<std::string>& notes);
+  ~WorkerServer();
+  WorkerServer(const WorkerServer&) = delete;
+  WorkerServer& operator=(const WorkerServer&) = delete;
+
+  // --- life ---------------------------------------------------------------------------------------------------------
+  void listen(int listener, std::size_t service);
+  // Starts delivering what recovery found.
+  void start_queue();
+  // No new connections; running sessions and deliveries end in their own time, or at `deadline_boot_ns`.
+  void begin_drain(std::int64_t deadline_boot_ns);
+  // After begin_drain: true when nothing is left but the queue on disk.
+  [[nodiscard]] bool is_drained() const;
+  [[nodiscard]] bool is_draining() const { return draining_; }
+
+  // --- what connections and deliveries use --------------------------------------------------------------------------
+  [[nodiscard]] core::Worker& worker() { return worker_; }
+  [[nodiscard]] core::Ring& ring() { return worker_.ring(); }
+  [[nodiscard]] const core::Time& now() const { return worker_.now(); }
+  [[nodiscard]] Shared& shared() { return shared_; }
+  [[nodiscard]] const Snapshot& snapshot() const { return *shared_.snapshot.read(); }  // this turn's
+  [[nodiscard]] const policy::Settings& settings() const { return snapshot().policy.settings(); }
+  [[nodiscard]] smtp::World world() const;
+  [[nodiscard]] core::Spool& spool() { return *spool_; }
+  [[nodiscard]] core::BlockPool& session_pool() { return session_pool_; }
+  [[nodiscard]] core::BlockPool& content_pool() { return content_pool_; }
+  [[nodiscard]] core::SlotPool<Intake>& intakes() { return intakes_; }
+  [[nodiscard]] BufferLinks& links() { return links_; }
+  [[nodiscard]] core::LogRing& log() { return log_; }
+  [[nodiscard]] Counters& counters() { return counters_; }
+  [[nodiscard]] MessageQueue& queue() { return *queue_; }
+  [[nodiscard]] Lanes& lanes() { return *lanes_; }
+  [[nodiscard]] std::uint32_t inline_bytes_max() const { return inline_bytes_max_; }
+
+  // Is there room in queue, memory and spool for a message of `octets` (0: not told)? Returns what was set aside in the
+  // spool, to be handed to an Intake; 0: no.
+  [[nodiscard]] std::uint64_t admit(std::uint64_t octets);
+  // A message is durable: log, count, queue.
+  void message_accepted(core::ItemId id, std::string_view head, std::uint16_t content_flags,
+                        std::int64_t accepted_unix_ns, bool is_large, std::uint64_t octets, Content&& content);
+  void connection_ended(Inbound& inbound);
+
+ private:
+  WorkerServer(core::Worker& worker, Shared& shared, core::LogRing& log, const WorkerServerOptions& options);
+  core::Result<void> open_spools(const WorkerServerOptions& options, std::vector<std::string>& notes);
+  core::Result<void> adopt(const std::string& directory, std::uint32_t number, const WorkerServerOptions& options,
+                           std::vector<std::string>& notes);
+
+  // A listening socket of one service.
+  struct Listener {
+    Listener(WorkerServer& s, int fd, std::size_t index);
+    void on_accept(core::Completion&, const core::Outcome& outcome) noexcept;
+    void on_retry(core::Timer&) noexcept;
+    WorkerServer& server;
+    int socket;
+    std::size_t service;
+    core::Completion accept;
+    core::Timer retry;
+  };
+  // A connection that is told 421 and closed: a bound was reached.
+  struct Refusal;
+
+  void accepted(int socket, std::size_t service);
+  void shed(int socket, std::string_view reply);
+  bool flush() noexcept;
+  void check_drained();
+
+  core::Worker& worker_;
+  Shared& shared_;
+  core::LogRing& log_;
+  Counters counters_;
+  std::uint32_t inline_bytes_max_;
+  core::BlockPool session_pool_;
+  core::BlockPool content_pool_;
+  core::SlotPool<Intake> intakes_;
+  core::SlotPool<Inbound> inbounds_;
+  core::SlotPool<Refusal> refusals_;
+  BufferLinks links_;
+  std::unique_ptr<core::Spool> spool_;
+  std::vector<std::unique_ptr<core::Spool>> adopted_;
+  std::unique_ptr<MessageQueue> queue_;
+  std::unique_ptr<Lanes> lanes_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  Inbound* first_inbound_ = nullptr;
+  bool draining_ = false;
+};
+
+}  // namespace postern::net
