@@ -97,10 +97,9 @@ class MessageState {
     std::uint8_t flags = 0;
     std::uint16_t error = 0;  // number + 1 in errors_; 0: none
   };
-  [[nodiscard]] bool is_used(std::size_t error) const;
-
   std::vector<Recipient> recipients_;
-  std::vector<LastError> errors_;  // distinct; may hold some that nobody has any more
+  std::vector<LastError> errors_;  // distinct, but for empty ones that nobody has any more
+  std::vector<std::uint32_t> uses_;
 };
 
 }  // namespace postern::net::delivery

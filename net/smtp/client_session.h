@@ -10,9 +10,12 @@
 // The content is not copied through here: Event::send_content asks the driver to send `out`, then the content
 // through a DataEncoder in the form Step::form, then to call content_sent().
 //
-//   while a send is under way advance() may be called with replies and a CommandBuffer without room: it takes
-//   replies before it writes commands, so that a peer whose replies pile up is read and two full pipes cannot
-//   block each other (RFC 2920 section 3.1)
+// While a send is under way advance() may be called with the replies that came and a CommandBuffer without
+// room: it takes replies before it writes commands, so that a peer whose replies pile up is read, and two
+// full pipes cannot block each other (RFC 2920 section 3.1). `flush` then means: when that send is done.
+//
+// While the content is being sent, advance() may be called with what comes in: need_input (a reply is kept
+// for content_sent()), or results and `broken`, after which sending is to stop.
 //
 // Rules kept here: all RCPT refused while DATA was pipelined and a 354 came: an empty message is ended at
 // once and counts as nothing; a hop that lacks SIZE room, 8BITMIME, SMTPUTF8, BINARYMIME or CHUNKING for this
@@ -21,8 +24,7 @@
 // bad code ends the connection (4.5.0). 421 in any place ends it as well, and is the answer to every
 // recipient still open (RFC 5321 section 3.8).
 //
-// Thread: one. No clock, no system, no allocation after
-// construction except in `Transaction` (the driver's). Size: about 2.5 KiB, most of it the words of the peer.
+// Thread: one. No clock, no system, no allocation. Size: about 2.5 KiB, most of it the words of the peer.
 #pragma once
 
 #include <array>
@@ -176,52 +178,62 @@ class ClientSession {
     broken,
   };
   enum class Status : std::uint8_t { open, accepted, settled };
-  // Why a group of recipients gets its results; texts live here, in reply_ or are constants.
+  // Why a recipient is not sent to the peer at all.
+  enum class Refusal : std::uint8_t { none, bad_address, no_smtputf8, too_many };
+  enum class Settling : std::uint8_t { none, refused_here, all };
+  // Why recipients get their results. Texts are constants or live in reply_ or lost_text_.
   struct Cause {
     std::uint16_t code = 0;
     std::string_view enhanced;
     std::string_view text;
-    bool by_peer = true;
+    bool by_peer = false;
   };
 
   // --- what was announced, what this message needs (client_session.cc)
   void take_capability(std::string_view line);
-  [[nodiscard]] bool refuse_here();
-  void refuse_recipients_here();
+  void take_limits(std::string_view parameters);
+  [[nodiscard]] bool refuse_message(const Transaction& transaction);
+  void refuse_recipients(bool utf8_content);
+  [[nodiscard]] static Cause refusal_cause(Refusal refusal);
 
-  // --- the cursor of what was sent (client_commands.cc)
-  void write_commands(CommandBuffer& out);
-  [[nodiscard]] bool put(CommandBuffer& out, std::string_view bytes);
-  [[nodiscard]] bool put_mail(CommandBuffer& out);
-  [[nodiscard]] bool put_recipient(CommandBuffer& out, const RecipientFields& recipient);
+  // --- the cursor of what was sent (client_commands.cc). Positions: 0 RSET, 1 MAIL, 2.. RCPT, then DATA.
+  [[nodiscard]] bool write_commands(CommandBuffer& out);  // false: one had no room
+  [[nodiscard]] bool write_envelope(CommandBuffer& out);
+  [[nodiscard]] bool may_write_next() const;
+  [[nodiscard]] bool put_chunk(CommandBuffer& out);
+  [[nodiscard]] bool put_mail(CommandBuffer& out) const;
+  [[nodiscard]] bool put_recipient(CommandBuffer& out, const RecipientFields& recipient) const;
   [[nodiscard]] std::uint32_t data_position() const;
   [[nodiscard]] std::uint32_t next_position(std::uint32_t position) const;
 
-  // --- the cursor of what was answered (client_replies.cc)
-  [[nodiscard]] bool on_reply(ClientStep& step);
+  // --- the cursor of what was answered (client_replies.cc). Those that return bool: true when `step` holds
+  // an event.
+  bool take_input(std::string_view input, ClientStep& step);
+  bool on_reply(ClientStep& step);
   void on_hello_reply();
-  [[nodiscard]] bool on_envelope_reply(ClientStep& step);
-  void on_data_reply();
-  [[nodiscard]] bool on_final_reply(ClientStep& step);
+  bool on_envelope_reply(ClientStep& step);
+  bool on_recipient_reply(std::uint32_t index, ClientStep& step);
+  bool on_data_reply(ClientStep& step);
+  bool on_final_reply(ClientStep& step);
   void envelope_answered();
   [[nodiscard]] Cause reply_cause() const;
   void settle_all(const Cause& cause);
   void break_off(const Cause& cause);
-  [[nodiscard]] bool next_result(ClientStep& step);
-  void fill(RecipientResult& result, std::uint32_t index, const Cause& cause);
-  [[nodiscard]] bool take_input(std::string_view input, ClientStep& step);
+  bool next_result(ClientStep& step);
+  void settle(std::uint32_t index, const Cause& cause, ClientStep& step);
+  void end_transaction();
 
   ClientOptions options_;
   State state_ = State::greeting;
-  bool greeted_ = false;       // this state's single command was written: EHLO, ".", QUIT
-  bool reply_held_ = false;    // a whole reply waits in reply_ for content_sent()
-  bool settling_ = false;      // cause_ is being handed out to all that are not settled
-  bool over_ = false;          // `done` is due
-  bool reset_needed_ = false;  // the peer may still hold an earlier envelope
-  bool utf8_ = false;          // this transaction says SMTPUTF8
-  bool binary_ = false;        // ... goes by BDAT
-  bool reset_first_ = false;   // ... begins with RSET
+  bool command_written_ = false;  // EHLO, HELO or ".": the one command of this state
+  bool reply_held_ = false;       // a whole reply waits in reply_ for content_sent()
+  bool over_ = false;             // `done` is due
+  bool reset_needed_ = false;     // the peer may still hold an earlier envelope
+  bool reset_first_ = false;      // this transaction begins with RSET
+  bool utf8_ = false;             // ... says SMTPUTF8
+  bool binary_ = false;           // ... goes by BDAT
   bool mail_refused_ = false;
+  Settling settling_ = Settling::none;
   std::uint32_t transactions_ = 0;
   std::uint32_t sent_ = 0;      // position of the next command to write
   std::uint32_t answered_ = 0;  // position of the command whose reply comes next
@@ -229,10 +241,10 @@ class ClientSession {
   std::uint32_t settle_at_ = 0;
   Capabilities capabilities_;
   Transaction transaction_;
-  Cause cause_;
-  Cause broken_by_;
+  Cause cause_;      // of Settling::all
+  Cause broken_by_;  // of State::broken
   std::array<Status, Transaction::kRecipientsMax> status_{};
-  std::array<bool, Transaction::kRecipientsMax> skipped_{};  // never sent: refused here
+  std::array<Refusal, Transaction::kRecipientsMax> refusal_{};
   std::array<char, 16> lost_enhanced_{};
   std::array<char, 200> lost_text_{};
   ReplyParser reply_;

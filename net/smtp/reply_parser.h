@@ -51,8 +51,8 @@ class ReplyParser {
  private:
   Event fail();
   Event end_line();
-  bool take_code_octet(char octet);
-  void take_text(std::string_view bytes);
+  bool take_octet(char octet);
+  bool take_text(std::string_view bytes);
   void join_line();
   void start_reply();
 
