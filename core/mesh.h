@@ -42,16 +42,19 @@ class Mesh {
   [[nodiscard]] std::size_t workers() const { return workers_; }
 
   // --- in worker `self`'s thread ----------------------------------------------------------------------------------
-  // Must be called once before others send to `self`.
-  void attach(std::size_t self, Ring& ring);
-  // Before the ring dies: no wake-up is sent to it any more. What is queued stays and is dropped with the mesh.
+  // What others sent before waits until then. Error: no descriptor is left for the notifier.
+  Result<void> attach(std::size_t self, Ring& ring);
+  // Before the ring dies, and the last thing that this thread does with the mesh: no wake-up is sent to the ring any
+  // more. What is queued stays and is dropped with the mesh.
   void detach(std::size_t self);
   void send(std::size_t self, std::size_t target, const MeshMessage& message);
   // Runs what arrived. Returns how many messages were run.
   std::size_t drain(std::size_t self);
-  // Retries outboxes and sends one wake-up to every worker that was sent something this turn and may be asleep.
+  // Retries outboxes and sends one wake-up to every worker that was sent something and may be asleep. To be called
+  // after the last send and before the ring is submitted and waited on.
   void flush(std::size_t self);
-  // True when nothing waits for `self`, checked after announcing that it is about to sleep; then it may wait.
+  // True when nothing waits for `self` (or in its outboxes), checked after announcing that it is about to sleep; then
+  // it may wait, and calls awake() afterwards.
   bool prepare_to_sleep(std::size_t self);
   void awake(std::size_t self);
 

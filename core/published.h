@@ -23,7 +23,8 @@ namespace postern::core {
 class ReaderDomain {
  public:
   explicit ReaderDomain(std::size_t readers);
-  // In reader `index`'s thread.
+  // In reader `index`'s thread. Readers start offline, and read nothing while they are. online() also serves as
+  // quiescent().
   void online(std::size_t index);
   void quiescent(std::size_t index);
   void offline(std::size_t index);
@@ -33,7 +34,7 @@ class ReaderDomain {
 
  private:
   struct alignas(64) Reader {
-    std::atomic<std::uint64_t> seen{0};  // 0: offline
+    mutable std::atomic<std::uint64_t> seen{0};  // the last period it was quiescent in; 0: offline
   };
   std::atomic<std::uint64_t> period_{1};
   std::vector<Reader> readers_;

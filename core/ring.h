@@ -132,7 +132,8 @@ class Ring {
   [[nodiscard]] std::uint32_t buffers_free() const;
 
   // --- sockets made and asked without waiting -------------------------------------------------------------------
-  // Listener: SO_REUSEADDR, SO_REUSEPORT, IPV6_V6ONLY, backlog 4096, non-blocking, close-on-exec.
+  // Listener: SO_REUSEADDR, SO_REUSEPORT, IPV6_V6ONLY, backlog 4096, close-on-exec; blocking, since
+  // some kernels answer EAGAIN to a ring's accept on a non-blocking listener.
   static Result<int> listen(const Endpoint& endpoint);
   // Outgoing: TCP_NODELAY, close-on-exec; bound to `source` if it is given.
   static Result<int> make_socket(const Endpoint& target, const Endpoint* source);

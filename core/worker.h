@@ -1,7 +1,8 @@
 // One core's engine: a ring, a timer wheel, its end of the mesh, and what runs on them, a turn at a time.
 //
-// A turn: submit what was started, wait, run the handlers of what completed, run mesh messages, fire timers, then let
-// the attached program flush what it gathered (one send a connection, one commit for all messages that finished).
+// A turn: submit what was started, wait, read the clock, run the handlers of what completed, run mesh messages, fire
+// timers, then let the attached program flush what it gathered (one send a connection, one commit for all messages that
+// finished).
 // The worker's thread only repeats turns; the simulator interleaves the turns of several workers from a seed.
 // Nobody reaches into a worker: other threads send it messages through the mesh.
 #pragma once
