@@ -1,12 +1,17 @@
 // POP-before-SMTP: which machines logged in to POP3 or IMAP, and until when that counts.
 //
-// Fixed memory, made once: shards of buckets of one cache line, an entry = machine + expiry second. The key is the
-// client's IPv4 address or its IPv6 prefix (a setting, /64). A full bucket evicts the entry that expires first, and
-// counts it.
+// Fixed memory, made once: shards of buckets of one cache line, an entry = machine + expiry second in 16
+// octets. The key is the client's IPv4 address or its IPv6 prefix (a setting, at most /64, so that it fits
+// one word exactly: two machines never share a key). An IPv4 address that a translator writes as
+// 64:ff9b::a.b.c.d (RFC 6052) is that IPv4 address, or one login would open the door to all that come through
+// the translator. A machine may stand in either of two buckets; when both are full the entry that expires
+// first is evicted, and counted if it was still live.
 //
-// Readers (relay decisions, any thread, any number): never wait, never write. Writers (logins, any thread): a short
-//   spin lock a shard. Key and expiry are separate atomic words, and a stored check word (key mixed with expiry) makes a
-//   torn pair match nothing: a reader may miss a grant that is being rewritten this instant, never invent one.
+// Readers (relay decisions, any thread, any number): never wait, never write. Writers (logins, any thread): a
+// short
+//   spin lock a shard. Key and expiry are separate atomic words, and a stored check word (key mixed with
+//   expiry) makes a torn pair match nothing: a reader may miss a grant that is being rewritten this instant,
+//   never invent one.
 // Read-your-write: a grant() that returned is seen by every later is_granted(), on every core.
 // Time: boot seconds (CLOCK_BOOTTIME), handed in. Allowed while now < expiry.
 #pragma once
@@ -24,7 +29,10 @@ namespace postern::policy {
 struct LoginTableOptions {
   std::size_t machines = 1'000'000;
   std::uint32_t window_seconds = 300;
-  std::uint8_t ipv6_prefix = 64;
+  std::uint8_t ipv6_prefix = 64;  // 1..64
+  // Mixed into places and check words, so that nobody can choose machines that crowd one bucket. 0: drawn
+  // from the system's random numbers.
+  std::uint64_t secret = 0;
 };
 
 class LoginTable {
@@ -35,7 +43,8 @@ class LoginTable {
   LoginTable& operator=(const LoginTable&) = delete;
 
   // Starts the machine's window anew. `seconds` 0: the table's window.
-  void grant(const core::IpAddress& machine, std::int64_t now_boot_seconds, std::uint32_t seconds = 0) noexcept;
+  void grant(const core::IpAddress& machine, std::int64_t now_boot_seconds,
+             std::uint32_t seconds = 0) noexcept;
   void revoke(const core::IpAddress& machine) noexcept;
   [[nodiscard]] bool is_granted(const core::IpAddress& machine, std::int64_t now_boot_seconds) const noexcept;
 

@@ -33,6 +33,7 @@ enum class Rule : std::uint8_t {
   none,
   access_any, access_listed, access_not_listed, barred_machine,
   sender_accepted, auth_scope_all, blacklisted_client, blacklisted_sender, blacklisted_recipient, forged_local,
+  bad_sender_domain, bad_recipient_domain,
   unsafe_local_part, source_route, postmaster, local_recipient,
   always_to, always_from, authenticated_privilege,
   require_auth, no_privilege, login_counts_as_auth,
@@ -51,16 +52,19 @@ struct Verdict {
   [[nodiscard]] bool accepted() const { return code == 0; }
 };
 
-// At connect: access control, and the client black list.
+// At connect (and again when the client's address changed by PROXY or XCLIENT): access control, and the client black list.
+// The white list lifts the black list, and nothing else: a listed client alone is lifted by a whitelisted client, a sender
+// by a whitelisted client or sender, a recipient by any of the three.
 [[nodiscard]] Verdict decide_connect(const PolicySnapshot& snapshot, const ServicePolicy& service,
                                      const Client& client) noexcept;
 
-// At MAIL: scope "all", black list, forged local sender; in that order.
+// At MAIL: scope "all", a domain that is none, black list, forged local sender; in that order.
 [[nodiscard]] Verdict decide_sender(const PolicySnapshot& snapshot, const ServicePolicy& service,
                                     const LoginTable& logins, const core::Time& now, const Client& client,
                                     const Mailbox& sender) noexcept;
 
-// At RCPT, after strict parsing: the table. `has_source_route`: the forward-path carried one.
+// At RCPT, after strict parsing: the recipient black list, then the table. `has_source_route`: the forward-path carried
+// one. A client whose address is unknown never relays, not even by always_to or AUTH.
 [[nodiscard]] Verdict decide_recipient(const PolicySnapshot& snapshot, const ServicePolicy& service,
                                        const LoginTable& logins, const core::Time& now, const Client& client,
                                        const Mailbox& sender, const Mailbox& recipient,
