@@ -70,12 +70,17 @@ bool IpAddress::is_loopback() const {
   return high() == 0 && low() == 1;
 }
 
-std::string IpAddress::text() const {
-  char out[INET6_ADDRSTRLEN];
-  const char* printed = is_v4() ? inet_ntop(AF_INET, bytes.data() + 12, out, sizeof out)
-                                : inet_ntop(AF_INET6, bytes.data(), out, sizeof out);
+std::string_view IpAddress::text_into(std::array<char, kTextBytes>& out) const {
+  static_assert(kTextBytes == INET6_ADDRSTRLEN);
+  const char* printed = is_v4() ? inet_ntop(AF_INET, bytes.data() + 12, out.data(), out.size())
+                                : inet_ntop(AF_INET6, bytes.data(), out.data(), out.size());
   POSTERN_ASSERT(printed != nullptr);
   return printed;
+}
+
+std::string IpAddress::text() const {
+  std::array<char, kTextBytes> out;
+  return std::string(text_into(out));
 }
 
 std::string IpAddress::literal() const {

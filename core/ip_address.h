@@ -25,6 +25,9 @@ struct IpAddress {
   [[nodiscard]] std::uint64_t low() const;        // last 8 octets, host order
   [[nodiscard]] bool is_loopback() const;         // 127.0.0.0/8, ::1
   [[nodiscard]] std::string text() const;         // "192.0.2.1", "2001:db8::1" (RFC 5952)
+  // The same without allocating; the view is into `out`.
+  static constexpr std::size_t kTextBytes = 46;
+  std::string_view text_into(std::array<char, kTextBytes>& out) const;
   // The address literal of RFC 5321 section 4.1.3: "[192.0.2.1]", "[IPv6:2001:db8::1]".
   [[nodiscard]] std::string literal() const;
 

@@ -1,7 +1,7 @@
 // Structured log lines: one line an event, built on a worker without waiting or allocating, written by another thread.
 //
-// A worker fills a fixed record in its own single-producer ring; the log thread formats it (logfmt or JSON), escapes
-// what strangers said, folds floods of equal lines into one with a count, and hands it to the sink. A full ring drops
+// A worker fills a fixed record in its own single-producer ring; the log thread formats it (log_format.h), escapes what
+// strangers said, folds floods of equal lines into one with a count (log_fold.h), and hands it to the sink. A full ring drops
 // lines and counts them (the count is itself logged). What is secret never gets here: callers pass no credentials.
 //
 // Thread: LogRing::begin/commit by its one producer; Log's own thread reads.
@@ -25,8 +25,8 @@ namespace postern::core {
 
 enum class Severity : std::uint8_t { debug, info, warning, error };
 
-// One line. Fields are encoded one behind the other: key length u8, key, value length u16, value; a field that does not
-// fit is cut and marked.
+// One line. Fields are encoded one behind the other: key length u8 (at most 127; the top bit marks a number), key, value
+// length u16 little-endian, value; a value that does not fit is cut and the line marked, small ones are left out whole.
 struct LogRecord {
   static constexpr std::size_t kFieldBytes = 472;
   std::int64_t unix_ns = 0;
@@ -76,7 +76,7 @@ class LogLine {
 
 struct LogOptions {
   bool json = false;
-  std::string to = "stderr";  // or a file, opened for append
+  std::string to = "stderr";  // "journal" (stderr with the priorities journald understands), or a file to append to
 };
 
 // The log thread and its rings.
@@ -85,6 +85,8 @@ class Log {
   // `rings`: one a worker plus one for each other thread that logs. Error: the file cannot be opened.
   static Result<std::unique_ptr<Log>> start(const LogOptions& options, std::size_t rings);
   ~Log();  // writes what is left
+  // Any thread: opens the file anew, for log rotation. The log thread does it soon; if that fails it keeps the old one.
+  void reopen();
   [[nodiscard]] LogRing& ring(std::size_t index);
 
  private:
