@@ -32,14 +32,16 @@ class ClientCase(Case):
     def arrived(self, content: bytes, recipients=(RECIPIENT,), seconds=None):
         """The one message that came, compared with what was handed in."""
         kept = self.sink.wait_for(1, seconds)[0]
+        self.sink.clear()
         self.assertEqual((kept.sender, tuple(kept.recipients)), (SENDER, tuple(recipients)))
         trace, rest = strip_trace(kept.content)
         self.assertEqual(first_difference(content, rest), "")
-        self.sink.clear()
         return kept, trace
 
-    def each_body(self, hand_in):
+    def each_body(self, hand_in, without=()):
         for name, body in BODIES.items():
+            if name in without:
+                continue
             with self.subTest(body=name):
                 content = message(body=body)
                 hand_in(content)
@@ -56,10 +58,11 @@ class RealClients(ClientCase):
         swaks = program("swaks", "swaks")
 
         def hand_in(content):
+            # It puts a line end of its own behind what it is given (and one more where there is no body).
             self.check([swaks, "--server", f"127.0.0.1:{self.postern.port()}", "--from", SENDER, "--to", RECIPIENT,
-                        "--suppress-data", "--data", "@" + self.file_of(content)])
+                        "--suppress-data", "--data", "@" + self.file_of(content[:-2])])
 
-        self.each_body(hand_in)
+        self.each_body(hand_in, without=("empty",))
 
     def test_curl(self):
         curl = program("curl", "curl")

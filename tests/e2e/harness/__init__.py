@@ -2,7 +2,7 @@
 
 from .case import Case, main
 from .client import (PROXY_V1_UNKNOWN, PROXY_V2_LOCAL, Disconnected, RawClient, Reply, proxy_v1, proxy_v2, stuff)
-from .environment import PATIENCE, SANITIZED, free_port, need_root, program
+from .environment import PATIENCE, SANITIZED, free_port, need_root, program, with_private_mounts
 from .messages import DOT_LINES, first_difference, lines_of_text, message, strip_trace
 from .postern import Postern, parse_logfmt, route_to
 from .process import Program, cpu_seconds, resident_bytes, run, wait_until
@@ -12,5 +12,5 @@ __all__ = [
     "Case", "main", "PROXY_V1_UNKNOWN", "PROXY_V2_LOCAL", "Disconnected", "RawClient", "Reply", "proxy_v1", "proxy_v2",
     "stuff", "PATIENCE", "SANITIZED", "free_port", "need_root", "program", "DOT_LINES", "first_difference",
     "lines_of_text", "message", "strip_trace", "Postern", "parse_logfmt", "route_to", "Program", "cpu_seconds",
-    "resident_bytes", "run", "wait_until", "DROP", "Message", "Script", "Sink",
+    "resident_bytes", "run", "wait_until", "DROP", "Message", "Script", "Sink", "with_private_mounts",
 ]

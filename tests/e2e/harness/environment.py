@@ -6,6 +6,7 @@ Nothing is installed or downloaded here. What is missing makes a test fail with 
 import os
 import shutil
 import socket
+import sys
 
 SANITIZED = os.environ.get("POSTERN_SANITIZED", "") not in ("", "0")
 
@@ -53,3 +54,13 @@ def free_port(address: str = "127.0.0.1") -> int:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.bind((address, 0))
         return probe.getsockname()[1]
+
+
+def with_private_mounts() -> None:
+    """Starts the test file again in a mount namespace of its own, so that what it mounts ends with it."""
+    if os.environ.get("POSTERN_PRIVATE_MOUNTS") == "1":
+        return
+    need_root("it mounts a small file system")
+    os.environ["POSTERN_PRIVATE_MOUNTS"] = "1"
+    unshare = program("unshare", "util-linux")
+    os.execv(unshare, [unshare, "--mount", "--propagation", "private", "--", sys.executable, *sys.argv])
