@@ -1,8 +1,9 @@
 // The settings file as typed values, with the defaults an operator gets by leaving a line out.
 //
-// Pure: parse_settings takes the file's text and gives Settings or diagnostics, each with line, column, what was
-// expected, and the nearest valid name for an unknown key. Names are those of postern.example.toml (docs/settings.md).
-// A key that exists in the product's plan but is not built yet is a clear error, never silently ignored.
+// Pure: parse_settings takes the file's text and gives Settings or diagnostics, each with line, column, what
+// was expected, and the nearest valid name for an unknown key. Names are those of postern.example.toml
+// (docs/settings.md). A key that exists in the product's plan but is not built yet is a clear error, never
+// silently ignored.
 #pragma once
 
 #include <cstdint>
@@ -36,28 +37,29 @@ struct ServiceSettings {
   std::vector<std::string> access = {"any"};
   std::vector<std::string> blacklist;
   std::vector<std::string> whitelist;
-  std::uint32_t errors = 20;                 // bad commands or refusals before 421; 0: no limit
-  bool bare_line_feeds = false;              // never for DATA's end: leniency for long lines only, see long_lines
-  bool long_lines = false;                   // text lines over 998 octets are taken as they are
-  bool auth_scope_all = false;               // [service.auth] scope = "all"
+  std::uint32_t errors = 20;    // bad commands or refusals before 421; 0: no limit
+  bool long_lines = false;      // text lines over 998 octets are taken as they are
+  bool auth_scope_all = false;  // [service.auth] scope = "all"
   bool i_know_this_is_an_open_relay = false;
   RelaySettings relay;
+  std::uint32_t line = 0;  // where it stands in the file; 0: it came from no file
 };
 
 enum class NextHopProtocol : std::uint8_t { smtp, lmtp };
 struct NextHop {
   NextHopProtocol protocol = NextHopProtocol::smtp;
-  std::string host;                          // a name or an address without brackets
+  std::string host;  // a name or an address without brackets
   std::uint16_t port = 25;
-  std::optional<core::IpAddress> address;    // set when `host` is an address
+  std::optional<core::IpAddress> address;  // set when `host` is an address
   bool operator==(const NextHop&) const = default;
 };
 
 struct RouteSettings {
-  std::string domain;                        // "example.net" exactly, ".example.net" its subdomains, "*" any
-  std::vector<NextHop> to;                   // tried in order
+  std::string domain;       // "example.net" exactly, ".example.net" its subdomains, "*" any
+  std::vector<NextHop> to;  // tried in order
   std::uint32_t connections = 20;
   std::uint32_t messages_per_connection = 1000;
+  std::uint32_t line = 0;
 };
 
 struct Settings {
@@ -65,21 +67,21 @@ struct Settings {
   std::vector<std::string> local_domains;
   std::vector<core::IpPrefix> lan;
   std::string spool = "/var/spool/postern";
-  std::uint32_t workers = 0;                 // 0: one a core
+  std::uint32_t workers = 0;  // 0: one a core
   std::vector<core::IpPrefix> proxy_from;
   std::vector<core::IpPrefix> xclient_from;
-  std::string postmaster;                    // default: postmaster@ the first local domain, or the host name
+  std::string postmaster;  // default: postmaster@ the first local domain, or the host name
 
   struct Log {
     bool json = false;
-    std::string to = "stderr";               // stderr | a file
+    std::string to = "stderr";  // stderr | a file
   } log;
   struct Limits {
     std::uint32_t connections = 100000;
     std::uint64_t message_bytes = 52428800;
     std::uint32_t recipients = 1000;
     std::uint32_t idle_seconds = 300;
-    std::uint32_t session_seconds = 3600;    // a whole session's limit
+    std::uint32_t session_seconds = 3600;  // a whole session's limit
     std::uint32_t connections_per_machine = 200;
     std::uint64_t queue_messages = 1000000;
     std::uint64_t memory_bytes = 268435456;  // message bytes held in memory, all workers together
@@ -91,9 +93,10 @@ struct Settings {
     std::uint64_t machines = 1000000;
   } logins;
   struct Queue {
-    std::vector<std::uint32_t> retry_seconds = {300, 600, 1200, 2400, 4800, 9600, 14400};  // the last one repeats
+    std::vector<std::uint32_t> retry_seconds = {300,  600,  1200, 2400,
+                                                4800, 9600, 14400};  // the last one repeats
     std::uint32_t lifetime_seconds = 5 * 86400;
-    std::uint32_t drain_seconds = 30;        // SIGTERM: how long running sessions and deliveries may finish
+    std::uint32_t drain_seconds = 30;  // SIGTERM: how long running sessions and deliveries may finish
   } queue;
   struct Admin {
     std::string socket = "/run/postern/control";
@@ -107,23 +110,35 @@ enum class DiagnosticKind : std::uint8_t { error, warning, note };
 
 struct Diagnostic {
   DiagnosticKind kind = DiagnosticKind::error;
-  std::uint32_t line = 0;    // 1-based; 0: the file as a whole
+  std::uint32_t line = 0;  // 1-based; 0: the file as a whole
   std::uint32_t column = 0;
-  std::string text;          // what is wrong, what was expected, how to mend it
+  std::string text;  // what is wrong, what was expected, how to mend it
 
   [[nodiscard]] std::string format(std::string_view file) const;  // "postern.toml:12:3: error: ..."
 };
 
 struct ParsedSettings {
-  Settings settings;                      // usable only when no diagnostic is an error
+  Settings settings;  // usable only when no diagnostic is an error
   std::vector<Diagnostic> diagnostics;
   [[nodiscard]] bool ok() const;
 };
 
 [[nodiscard]] ParsedSettings parse_settings(std::string_view text);
 
-// The checks on meaning: open relays (errors), ignored options (notes), risky ones (warnings). `own_networks`: the
-// machine's own prefixes, to tell a LAN that is wider; empty: not checked.
+// A relay option that another one switches off: kept in the settings, without effect.
+struct GreyedOption {
+  std::string_view name;     // "outside_lan"
+  bool set = false;          // it differs from its default, so that somebody may count on it
+  std::string_view because;  // "require_auth is on"
+};
+[[nodiscard]] std::vector<GreyedOption> greyed_options(const ServiceSettings& service);
+
+// Do these entries of `access` admit clients from anywhere in the Internet?
+[[nodiscard]] bool admits_the_internet(const ServiceSettings& service);
+
+// The checks on meaning: open relays (errors; warnings where the service says i_know_this_is_an_open_relay),
+// ignored options (notes), risky ones (warnings). `own_networks`: the machine's own prefixes, to tell a LAN
+// that is wider; empty: not checked.
 [[nodiscard]] std::vector<Diagnostic> check_settings(const Settings& settings,
                                                      const std::vector<core::IpPrefix>& own_networks);
 

@@ -1,0 +1,17 @@
+// The parts of the settings file that repeat: [[service]] and [[route]]. Internal to parse_settings. Thread:
+// one; cold.
+#pragma once
+
+#include <toml++/toml.h>
+#include <vector>
+
+#include "policy/settings.h"
+
+namespace postern::policy {
+
+void read_services(const std::vector<const toml::table*>& tables, Settings& settings,
+                   std::vector<Diagnostic>& diagnostics);
+void read_routes(const std::vector<const toml::table*>& tables, Settings& settings,
+                 std::vector<Diagnostic>& diagnostics);
+
+}  // namespace postern::policy
