@@ -100,8 +100,9 @@ class WorkerServer {
  private:
   WorkerServer(core::Worker& worker, Shared& shared, core::LogRing& log, const WorkerServerOptions& options);
   core::Result<void> open_spools(const WorkerServerOptions& options, std::vector<std::string>& notes);
-  core::Result<void> adopt(const std::string& directory, std::uint32_t number, const WorkerServerOptions& options,
-                           std::vector<std::string>& notes);
+  core::Result<std::unique_ptr<core::Spool>> open_log(std::uint32_t number, bool draining,
+                                                      const WorkerServerOptions& options,
+                                                      std::vector<std::string>& notes);
 
   // A listening socket of one service.
   struct Listener {
@@ -120,7 +121,7 @@ class WorkerServer {
   void accepted(int socket, std::size_t service);
   void shed(int socket, std::string_view reply);
   bool flush() noexcept;
-  void check_drained();
+  [[nodiscard]] bool now_is_past_drain() const;
 
   core::Worker& worker_;
   Shared& shared_;
@@ -140,6 +141,7 @@ class WorkerServer {
   std::vector<std::unique_ptr<Listener>> listeners_;
   Inbound* first_inbound_ = nullptr;
   bool draining_ = false;
+  std::int64_t drain_deadline_ns_ = 0;
 };
 
 }  // namespace postern::net

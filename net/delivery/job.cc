@@ -24,7 +24,9 @@ void JobResult::set(std::uint16_t reply_code, std::string_view enhanced_code, st
   text_bytes = copy_cut(text, words);
 }
 
-void DeliveryJob::set_peer(std::string_view name) { peer_bytes = copy_cut(peer, name); }
+void DeliveryBatch::set_peer(std::string_view name) {
+  peer_bytes = copy_cut(peer, name);
+}
 
 void JobList::push_back(DeliveryJob& job) {
   job.next = nullptr;

@@ -1,8 +1,8 @@
-// One message for one route target: what a queue (the message's owner) hands to a lane (the target's home worker) and
-// gets back with a result for every recipient.
+// One message for one route target: what a queue (the message's owner) hands to a lane (the target's home
+// worker) and gets back with a result for every recipient.
 //
-// Memory and lifetime: the owner's. While a lane has it, the lane's worker alone touches the job, and reads (never
-// changes) the message's octets; the mesh's queues order the two.
+// Memory and lifetime: the owner's. While a lane has it, the lane's worker alone touches the job, and reads
+// (never changes) the message's octets; the mesh's queues order the two.
 #pragma once
 
 #include <array>
@@ -19,6 +19,7 @@
 
 namespace postern::net {
 
+struct DeliveryFlow;
 struct QueuedMessage;
 class MessageQueue;
 
@@ -32,41 +33,43 @@ struct JobResult {
   std::array<char, 10> enhanced;
   std::array<char, 240> text;
 
-  void set(std::uint16_t reply_code, std::string_view enhanced_code, std::string_view words, bool peer_said_it);
+  void set(std::uint16_t reply_code, std::string_view enhanced_code, std::string_view words,
+           bool peer_said_it);
   [[nodiscard]] bool delivered() const { return code >= 200 && code < 300; }
   [[nodiscard]] bool failed() const { return code >= 500; }
   [[nodiscard]] std::string_view enhanced_view() const { return {enhanced.data(), enhanced_bytes}; }
   [[nodiscard]] std::string_view text_view() const { return {text.data(), text_bytes}; }
 };
 
-struct DeliveryJob {
-  explicit DeliveryJob(std::shared_ptr<const RouteTarget> t) : target(std::move(t)) {}
-
-  // The owner's.
-  MessageQueue* owner = nullptr;
-  std::size_t owner_worker = 0;
-  QueuedMessage* message = nullptr;
-  std::shared_ptr<const RouteTarget> target;
-  DeliveryJob* next = nullptr;            // in the owner's waiting list, then in the lane's
-  char* memory = nullptr;                 // holds the three arrays below
-  std::size_t memory_bytes = 0;
-  std::uint32_t next_recipient = 0;       // ordinal in the envelope at which the next batch starts
-
-  // What to send.
-  core::ItemId id = 0;
+// The part of a job that exists while a lane has it: recipients in and results out. Lies in DeliveryJob::memory, behind
+// it the arrays it points to.
+struct DeliveryBatch {
   smtp::Transaction transaction;
-  std::span<std::uint32_t> ordinals;      // of transaction.recipients in the envelope
-  const Content* content = nullptr;       // nullptr: a large body
-  std::string large_path;
-
-  // The lane's.
-  std::span<JobResult> results;
-  std::array<char, 96> peer;              // "host[192.0.2.1]:25", for the log and for bounces
+  std::span<std::uint32_t> ordinals;    // of transaction.recipients in the envelope
+  std::span<JobResult> results;         // filled by the lane
+  const Content* content = nullptr;     // nullptr: a large body, in the file
+  const char* large_path = nullptr;
+  std::array<char, 96> peer;            // by the lane: "mx.example.net[192.0.2.1]:25", for the log and for notices
   std::uint8_t peer_bytes = 0;
-  bool was_retried = false;               // a kept connection had died: tried once more on a new one
+  bool was_retried = false;             // a kept connection had died: tried once more on a new one
 
   [[nodiscard]] std::string_view peer_view() const { return {peer.data(), peer_bytes}; }
   void set_peer(std::string_view name);
+};
+
+struct DeliveryJob {
+  explicit DeliveryJob(std::shared_ptr<const RouteTarget> t) : target(std::move(t)) {}
+
+  MessageQueue* owner = nullptr;
+  std::size_t owner_worker = 0;
+  QueuedMessage* message = nullptr;
+  core::ItemId id = 0;
+  std::shared_ptr<const RouteTarget> target;
+  DeliveryFlow* flow = nullptr;          // the owner's
+  DeliveryJob* next = nullptr;           // in one list at a time: the owner's, then the lane's
+  std::uint32_t next_recipient = 0;      // ordinal in the envelope at which the next batch starts
+  DeliveryBatch* batch = nullptr;        // from the owner's job pool, while a batch is under way
+  std::size_t batch_bytes = 0;
 };
 
 // A list of jobs in order, linked through DeliveryJob::next.

@@ -1,0 +1,308 @@
+#include "net/delivery/outbound.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "net/worker_server.h"
+
+namespace postern::net {
+namespace {
+
+using core::kNanosecondsPerSecond;
+using smtp::ClientEvent;
+
+constexpr std::size_t kCommandBytes = 4096;
+constexpr std::int64_t kConnectSeconds = 30;   // as the field does; the kernel alone would try two minutes
+constexpr std::int64_t kKeptSeconds = 5;       // an idle connection waits for more work
+constexpr std::int64_t kQuitSeconds = 5;
+
+std::string peer_name(const policy::NextHop& hop, const core::IpAddress& address) {
+  const std::string port = ":" + std::to_string(hop.port);
+  return hop.address ? core::Endpoint{address, hop.port}.text() : hop.host + "[" + address.text() + "]" + port;
+}
+
+}  // namespace
+
+Outbound::Outbound(WorkerServer& server, Lane& lane, std::size_t hop, const core::IpAddress& address)
+    : server_(server),
+      lane_(lane),
+      hop_(hop),
+      endpoint_{address, lane.target().to[hop].port},
+      peer_(peer_name(lane.target().to[hop], address)),
+      connect_(core::completion_handler<&Outbound::on_connect>, this),
+      receive_(core::completion_handler<&Outbound::on_receive>, this),
+      send_(core::completion_handler<&Outbound::on_sent>, this),
+      file_operation_(core::completion_handler<&Outbound::on_file>, this),
+      close_(core::completion_handler<&Outbound::on_closed>, this),
+      timer_(core::timer_handler<&Outbound::on_timer>, this),
+      session_({lane.target().to[hop].protocol == policy::NextHopProtocol::lmtp, lane.target().hostname}) {}
+
+Outbound::~Outbound() {
+  server_.worker().timers().cancel(timer_);
+  held_.clear(server_.links(), server_.ring());
+  if (command_memory_ != nullptr) server_.session_pool().give_back(command_memory_, kCommandBytes);
+  if (file_memory_ != nullptr) server_.content_pool().give_back(file_memory_, core::BlockPool::kLargest);
+}
+
+void Outbound::start() {
+  command_memory_ = server_.session_pool().take(kCommandBytes);
+  const core::Result<int> socket =
+      command_memory_ == nullptr ? core::fail("no memory for a connection") : core::Ring::make_socket(endpoint_, nullptr);
+  server_.worker().timers().set(timer_, server_.now().boot_ns + kConnectSeconds * kNanosecondsPerSecond);
+  if (!socket) {
+    lane_.connect_failed(*this, socket.error().text);
+    state_ = State::closing;
+    // Its slot goes back in a later turn, not under the feet of the lane that is opening it.
+    server_.worker().timers().set(timer_, server_.now().boot_ns);
+    return;
+  }
+  commands_ = smtp::CommandBuffer(command_memory_, kCommandBytes);
+  socket_ = *socket;
+  server_.ring().connect(socket_, address_, endpoint_.to_sockaddr(address_), connect_);
+}
+
+void Outbound::on_connect(core::Completion&, const core::Outcome& outcome) noexcept {
+  if (state_ == State::closing) return close_when_quiet();
+  if (outcome.result < 0) {
+    lane_.connect_failed(*this, std::strerror(-outcome.result));
+    return close();
+  }
+  state_ = State::open;
+  lane_.connected(*this);
+  arm_receive();
+  set_timer();
+}
+
+// --- the peer speaks -----------------------------------------------------------------------------------------------
+
+void Outbound::arm_receive() {
+  if (state_ != State::open || receive_.in_flight || input_ended_ || held_.is_full()) return;
+  server_.ring().receive(socket_, receive_);
+}
+
+void Outbound::on_receive(core::Completion&, const core::Outcome& outcome) noexcept {
+  if (outcome.has_buffer) {
+    if (state_ == State::open && outcome.result > 0) {
+      held_.push(server_.links(), outcome.buffer, static_cast<std::uint32_t>(outcome.result));
+    } else {
+      server_.ring().release_buffer(outcome.buffer);
+    }
+  } else if (outcome.result == -ENOBUFS) {
+    server_.counters().receive_buffers_exhausted.add();
+  } else if (outcome.result <= 0 && outcome.result != -ECANCELED) {
+    input_ended_ = true;
+  }
+  if (state_ == State::closing) return close_when_quiet();
+  pump();
+  if (state_ != State::open) return;
+  if (held_.is_full() && receive_.in_flight) server_.ring().cancel(receive_);
+  arm_receive();
+}
+
+// Lets the session go on with what was received. While a send is under way its buffer is the kernel's: wait.
+void Outbound::pump() {
+  if (state_ != State::open || send_.in_flight) return;
+  for (bool go_on = true; go_on && state_ == State::open;) {
+    const std::string_view input = held_.front(server_.links(), server_.ring());
+    const smtp::ClientStep step = session_.advance(input, commands_);
+    if (step.consumed != 0) heard_ = true;
+    go_on = handle(step);
+    held_.consume(server_.links(), server_.ring(), step.consumed);
+    if (step.event == ClientEvent::need_input && held_.empty()) break;
+  }
+  if (state_ != State::open) return close_when_quiet();
+  if (!commands_.view().empty() && !sending_content() && !send_.in_flight) {
+    server_.ring().send(socket_, commands_.view(), send_);
+  }
+  if (input_ended_ && held_.empty() && state_ == State::open) {
+    return lose("4.4.2", "the connection was closed by the other side");
+  }
+  set_timer();
+}
+
+// False: stop advancing.
+bool Outbound::handle(const smtp::ClientStep& step) {
+  switch (step.event) {
+    case ClientEvent::need_input:
+      return true;
+    case ClientEvent::flush:
+      return false;
+    case ClientEvent::ready:
+      if (!was_ready_) {
+        was_ready_ = true;
+        lane_.hop_works(*this);
+      }
+      if (job_ == nullptr && !draining_ && !session_.exhausted() &&
+          session_.transactions() < lane_.target().messages_per_connection) {
+        if (DeliveryJob* job = lane_.next_job()) {
+          begin(*job);
+          return true;
+        }
+        return false;
+      }
+      if (job_ == nullptr) {
+        session_.quit(commands_);
+        return true;
+      }
+      return false;
+    case ClientEvent::send_content:
+      start_content(step);
+      return false;
+    case ClientEvent::result:
+      take_result(step.result);
+      return true;
+    case ClientEvent::done:
+      finish_job(false);
+      return true;
+    case ClientEvent::broken:
+      finish_job(true);
+      close();
+      return false;
+    case ClientEvent::closed:
+      close();
+      return false;
+  }
+  return false;
+}
+
+// --- jobs ----------------------------------------------------------------------------------------------------------
+
+void Outbound::begin(DeliveryJob& job) {
+  job_ = &job;
+  job.batch->set_peer(peer_);
+  reused_ = session_.transactions() != 0;
+  heard_ = false;
+  session_.begin(job.batch->transaction);
+}
+
+void Outbound::take_result(const smtp::RecipientResult& result) {
+  JobResult& to = job_->batch->results[result.index];
+  to.set(result.code, result.enhanced, result.text, result.by_peer);
+  to.dsn_passed_on = result.dsn_passed_on;
+}
+
+// A kept connection may have been closed by the peer just before we used it: no fault of this message.
+bool Outbound::worth_another_connection() const {
+  if (!reused_ || job_->batch->was_retried) return false;
+  const auto& results = job_->batch->results;
+  return std::all_of(results.begin(), results.end(), [this](const JobResult& r) {
+    return (!r.by_peer && !heard_ && r.code >= 400 && r.code < 500) || r.code == 421;
+  });
+}
+
+void Outbound::finish_job(bool broken) {
+  if (job_ == nullptr) {
+    if (broken && !was_ready_) lane_.hop_failed(*this, "no usable SMTP greeting");
+    return;
+  }
+  DeliveryJob& job = *std::exchange(job_, nullptr);
+  if (broken) {
+    job_ = &job;
+    const bool again = worth_another_connection();
+    job_ = nullptr;
+    if (again) {
+      job.batch->was_retried = true;
+      return lane_.put_back(job);
+    }
+  }
+  lane_.finish(job);
+}
+
+void Outbound::wake() {
+  if (is_idle()) pump();
+}
+
+void Outbound::begin_drain() {
+  draining_ = true;
+  if (state_ == State::connecting) return close();
+  if (is_idle()) pump();
+}
+
+// --- sending -------------------------------------------------------------------------------------------------------
+
+void Outbound::on_sent(core::Completion&, const core::Outcome& outcome) noexcept {
+  commands_.clear();
+  if (state_ == State::closing) return close_when_quiet();
+  if (outcome.result < 0) return lose("4.4.2", std::strerror(-outcome.result));
+  if (sending_content()) {
+    send_more();
+    if (sending_content() || state_ != State::open) return set_timer();
+  }
+  pump();
+  arm_receive();
+}
+
+// --- the end -------------------------------------------------------------------------------------------------------
+
+// The session hands out what it can say about the open recipients, then ends.
+void Outbound::lose(std::string_view enhanced, std::string_view text) {
+  if (state_ != State::open) return;
+  content_step_ = ContentStep::none;
+  session_.connection_lost(enhanced, text);
+  while (state_ == State::open) {
+    const smtp::ClientStep step = session_.advance({}, commands_);
+    if (step.event == ClientEvent::need_input || step.event == ClientEvent::flush ||
+        step.event == ClientEvent::send_content || step.event == ClientEvent::ready) {
+      close();  // nothing was open
+    } else {
+      handle(step);
+    }
+  }
+  close_when_quiet();
+}
+
+void Outbound::close() {
+  if (state_ == State::closing) return;
+  const bool was_connecting = state_ == State::connecting;
+  state_ = State::closing;
+  if (was_connecting && connect_.in_flight) lane_.connect_failed(*this, "connection attempt given up");
+  close_when_quiet();
+}
+
+void Outbound::close_when_quiet() {
+  if (state_ != State::closing) return;
+  core::Ring& ring = server_.ring();
+  if (connect_.in_flight) ring.cancel(connect_);
+  if (receive_.in_flight) ring.cancel(receive_);
+  if (send_.in_flight) ring.cancel(send_);
+  if (connect_.in_flight || receive_.in_flight || send_.in_flight || file_operation_.in_flight || close_.in_flight) return;
+  if (file_ >= 0) return ring.close(std::exchange(file_, -1), close_);
+  if (socket_ >= 0) return ring.close(std::exchange(socket_, -1), close_);
+  lane_.closed(*this);
+}
+
+void Outbound::on_closed(core::Completion&, const core::Outcome&) noexcept { close_when_quiet(); }
+
+void Outbound::set_timer() {
+  if (state_ != State::open) return;
+  std::int64_t seconds = session_.timeout_seconds();
+  if (seconds == 0) seconds = kKeptSeconds;
+  server_.worker().timers().set(timer_, server_.now().boot_ns + seconds * kNanosecondsPerSecond);
+}
+
+void Outbound::on_timer(core::Timer&) noexcept {
+  switch (state_) {
+    case State::connecting:
+      lane_.connect_failed(*this, "connection timed out");
+      state_ = State::closing;
+      return close_when_quiet();
+    case State::open:
+      if (is_idle()) {
+        session_.quit(commands_);
+        pump();
+        if (state_ == State::open) {
+          server_.worker().timers().set(timer_, server_.now().boot_ns + kQuitSeconds * kNanosecondsPerSecond);
+        }
+        return;
+      }
+      server_.counters().timeouts.add();
+      return lose("4.4.2", "the other side did not answer in time");
+    case State::closing:
+      return close_when_quiet();
+  }
+}
+
+}  // namespace postern::net

@@ -1,0 +1,282 @@
+#include "net/worker_server.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "net/queue_id.h"
+#include "net/smtp/envelope.h"
+
+namespace postern::net {
+namespace {
+
+using core::kNanosecondsPerMillisecond;
+
+// What a message without SIZE= is taken for until it proves longer.
+constexpr std::uint64_t kUntoldBytes = 16384;
+// Beside the body: envelope, record header, padding.
+constexpr std::uint64_t kRecordOverhead = 8192;
+// Envelopes, cut command lines and replies of sessions that are at work.
+constexpr std::size_t kSessionPoolBytes = 64u << 20;
+constexpr std::size_t kRefusalsMax = 256;
+constexpr std::int64_t kAcceptRetryNanoseconds = 100 * kNanosecondsPerMillisecond;
+constexpr std::string_view kTooManyConnections = "421 4.7.0 too many connections, try again later\r\n";
+
+}  // namespace
+
+// --- listeners -----------------------------------------------------------------------------------------------------
+
+WorkerServer::Listener::Listener(WorkerServer& s, int fd, std::size_t index)
+    : server(s),
+      socket(fd),
+      service(index),
+      accept(core::completion_handler<&Listener::on_accept>, this),
+      retry(core::timer_handler<&Listener::on_retry>, this) {}
+
+void WorkerServer::Listener::on_accept(core::Completion&, const core::Outcome& outcome) noexcept {
+  if (outcome.result >= 0) {
+    server.accepted(outcome.result, service);
+  } else if (outcome.result != -ECANCELED) {
+    core::LogLine(server.log(), server.now(), core::Severity::error, "accept_error")
+        .add("service", server.settings().services[service].name)
+        .add("error", std::string_view(std::strerror(-outcome.result)))
+        .flood_key(static_cast<std::uint64_t>(-outcome.result));
+  }
+  if (outcome.has_more || server.draining_) return;
+  // Out of descriptors, or an overflow: what waits in the backlog is taken a little later.
+  server.worker().timers().set(retry, server.now().boot_ns + (outcome.result < 0 ? kAcceptRetryNanoseconds : 0));
+}
+
+void WorkerServer::Listener::on_retry(core::Timer&) noexcept {
+  if (!server.draining_ && !accept.in_flight) server.ring().accept(socket, accept);
+}
+
+struct WorkerServer::Refusal {
+  Refusal(WorkerServer& s, int fd) : server(s), socket(fd), operation(&Refusal::on_done, this) {}
+  static void on_done(void* self, core::Completion&, const core::Outcome&) noexcept {
+    auto* refusal = static_cast<Refusal*>(self);
+    if (refusal->socket >= 0) {
+      refusal->server.ring().close(std::exchange(refusal->socket, -1), refusal->operation);
+    } else {
+      refusal->server.refusals_.destroy(refusal);
+    }
+  }
+  WorkerServer& server;
+  int socket;
+  core::Completion operation;
+};
+
+void WorkerServer::listen(int listener, std::size_t service) {
+  listeners_.push_back(std::make_unique<Listener>(*this, listener, service));
+  ring().accept(listener, listeners_.back()->accept);
+}
+
+void WorkerServer::accepted(int socket, std::size_t service) {
+  counters_.connections_accepted.add();
+  const auto peer = core::Ring::peer_name(socket);
+  if (!peer) return core::Ring::close_now(socket);  // gone already
+  const std::uint32_t limit = settings().limits.connections;
+  Inbound* inbound = nullptr;
+  if (shared_.connections_open.fetch_add(1, std::memory_order_relaxed) < limit && !draining_) {
+    inbound = inbounds_.make(*this, socket, *peer, service);
+  }
+  if (inbound == nullptr) {
+    shared_.connections_open.fetch_sub(1, std::memory_order_relaxed);
+    return shed(socket, kTooManyConnections);
+  }
+  counters_.connections_open.set(inbounds_.in_use());
+  inbound->next = first_inbound_;
+  if (first_inbound_ != nullptr) first_inbound_->previous = inbound;
+  first_inbound_ = inbound;
+  inbound->start();
+}
+
+void WorkerServer::shed(int socket, std::string_view reply) {
+  counters_.connections_shed.add();
+  Refusal* refusal = refusals_.make(*this, socket);
+  if (refusal == nullptr) return core::Ring::close_now(socket);
+  ring().send(socket, reply, refusal->operation);
+}
+
+void WorkerServer::connection_ended(Inbound& inbound) {
+  (inbound.previous == nullptr ? first_inbound_ : inbound.previous->next) = inbound.next;
+  if (inbound.next != nullptr) inbound.next->previous = inbound.previous;
+  inbounds_.destroy(&inbound);
+  counters_.connections_open.set(inbounds_.in_use());
+  shared_.connections_open.fetch_sub(1, std::memory_order_relaxed);
+}
+
+// --- life ----------------------------------------------------------------------------------------------------------
+
+WorkerServer::WorkerServer(core::Worker& worker, Shared& shared, core::LogRing& log,
+                           const WorkerServerOptions& options)
+    : worker_(worker),
+      shared_(shared),
+      log_(log),
+      inline_bytes_max_(options.spool.inline_bytes_max),
+      session_pool_(kSessionPoolBytes),
+      content_pool_(std::max<std::size_t>(settings().limits.memory_bytes / worker.workers(), 4u << 20)),
+      intakes_(settings().limits.connections),
+      inbounds_(settings().limits.connections),
+      refusals_(kRefusalsMax),
+      links_(options.receive_buffers) {
+  queue_ = std::make_unique<MessageQueue>(
+      *this, std::max<std::uint64_t>(settings().limits.queue_messages / worker.workers(), 1));
+  lanes_ = std::make_unique<Lanes>(*this);
+}
+
+WorkerServer::~WorkerServer() {
+  for (const auto& listener : listeners_) {
+    worker_.timers().cancel(listener->retry);
+    core::Ring::close_now(listener->socket);
+  }
+}
+
+core::Result<std::unique_ptr<WorkerServer>> WorkerServer::create(core::Worker& worker, Shared& shared,
+                                                                 core::LogRing& log,
+                                                                 const WorkerServerOptions& options,
+                                                                 std::vector<std::string>& notes) {
+  std::unique_ptr<WorkerServer> server(new WorkerServer(worker, shared, log, options));
+  if (auto opened = server->open_spools(options, notes); !opened) return std::unexpected(opened.error());
+  worker.attach(server.get(), [](void* self) noexcept { return static_cast<WorkerServer*>(self)->flush(); });
+  shared.servers[worker.index()].store(server.get(), std::memory_order_release);
+  return server;
+}
+
+core::Result<void> WorkerServer::open_spools(const WorkerServerOptions& options, std::vector<std::string>& notes) {
+  const auto self = static_cast<std::uint32_t>(worker_.index());
+  if (auto own = open_log(self, false, options, notes); own) {
+    spool_ = std::move(*own);
+  } else {
+    return std::unexpected(own.error());
+  }
+  const auto logs = core::list_logs(options.spool_directory);
+  if (!logs) return std::unexpected(logs.error());
+  for (const std::uint32_t number : *logs) {
+    if (number < worker_.workers() || number % worker_.workers() != self) continue;
+    auto adopted = open_log(number, true, options, notes);
+    if (!adopted) return std::unexpected(adopted.error());
+    adopted_.push_back(std::move(*adopted));
+  }
+  return {};
+}
+
+core::Result<std::unique_ptr<core::Spool>> WorkerServer::open_log(std::uint32_t number, bool draining,
+                                                                  const WorkerServerOptions& options,
+                                                                  std::vector<std::string>& notes) {
+  core::SpoolOptions spool = options.spool;
+  spool.directory = core::log_directory(options.spool_directory, number);
+  spool.log_number = number;
+  spool.draining = draining;
+  core::RecoveryReport report;
+  // The queue needs to know which spool an item is in, and the spool is only there when recovery is over.
+  std::vector<std::pair<core::RecoveredItem, std::string>> found;
+  auto opened = core::Spool::open(
+      spool, ring(), worker_.timers(), now(),
+      [&found](const core::RecoveredItem& item) {
+        found.emplace_back(item, std::string(item.head) + std::string(item.state));
+      },
+      report);
+  if (!opened) return opened;
+  for (auto& [item, memory] : found) {
+    const std::size_t head_bytes = item.head.size();
+    item.head = std::string_view(memory).substr(0, head_bytes);
+    item.state = std::string_view(memory).substr(head_bytes);
+    queue_->add_recovered(**opened, item);
+  }
+  for (std::string& note : report.notes) notes.push_back(std::move(note));
+  if (report.items != 0 || report.damaged_records != 0 || report.lost_items != 0) {
+    core::LogLine(log_, now(), report.damaged_records + report.lost_items != 0 ? core::Severity::error
+                                                                               : core::Severity::info,
+                  "recovered")
+        .add("log", std::uint64_t{number})
+        .add("messages", report.items)
+        .add("damaged_records", report.damaged_records)
+        .add("lost_messages", report.lost_items)
+        .add("orphans_removed", report.orphans_removed);
+  }
+  return opened;
+}
+
+void WorkerServer::start_queue() { queue_->start(); }
+
+smtp::World WorkerServer::world() const { return {&snapshot().policy, &shared_.logins, worker_.now()}; }
+
+void WorkerServer::begin_drain(std::int64_t deadline_boot_ns) {
+  if (draining_) return;
+  draining_ = true;
+  drain_deadline_ns_ = deadline_boot_ns;
+  for (const auto& listener : listeners_) {
+    if (listener->accept.in_flight) ring().cancel(listener->accept);
+  }
+  queue_->begin_drain();
+  lanes_->begin_drain();
+  for (Inbound* inbound = first_inbound_; inbound != nullptr;) {
+    Inbound* following = inbound->next;
+    inbound->begin_drain();
+    inbound = following;
+  }
+}
+
+bool WorkerServer::is_drained() const {
+  if (!draining_) return false;
+  if (now_is_past_drain()) return spool_->is_idle();
+  return first_inbound_ == nullptr && queue_->is_quiet() && lanes_->is_quiet() && spool_->is_idle() &&
+         std::all_of(adopted_.begin(), adopted_.end(), [](const auto& spool) { return spool->is_idle(); });
+}
+
+bool WorkerServer::now_is_past_drain() const { return worker_.now().boot_ns >= drain_deadline_ns_; }
+
+// Once a turn, last: what the turn gathered goes out together.
+bool WorkerServer::flush() noexcept {
+  queue_->flush();
+  lanes_->flush();
+  spool_->flush(now());
+  for (const auto& spool : adopted_) spool->flush(now());
+  counters_.log_lines_dropped.set(log_.dropped());
+  return !queue_->has_work() && !lanes_->has_work();
+}
+
+// --- messages ------------------------------------------------------------------------------------------------------
+
+std::uint64_t WorkerServer::admit(std::uint64_t octets) {
+  const std::uint64_t wanted = (octets == 0 ? kUntoldBytes : octets) + kRecordOverhead;
+  if (queue_->has_room() && content_pool_.used_bytes() < content_pool_.budget_bytes() && spool_->admit(wanted)) {
+    return wanted;
+  }
+  counters_.messages_no_space.add();
+  core::LogLine(log_, now(), core::Severity::warning, "no_space")
+      .add("reason", !queue_->has_room() ? "the queue is full: limits.queue_messages"
+                     : content_pool_.used_bytes() >= content_pool_.budget_bytes()
+                         ? "message memory is used up: limits.memory_bytes"
+                         : "no space for the spool on disk")
+      .flood_key(1);
+  return 0;
+}
+
+void WorkerServer::message_accepted(core::ItemId id, std::string_view head, std::uint16_t content_flags,
+                                    std::int64_t accepted_unix_ns, bool is_large, std::uint64_t octets,
+                                    Content&& content) {
+  counters_.messages_accepted.add();
+  counters_.bytes_accepted.add(octets);
+  const auto reader = smtp::EnvelopeReader::open(head);
+  core::LogLine(log_, now(), core::Severity::info, "accepted")
+      .add("id", QueueId(id).text())
+      .add("service", reader->session().service)
+      .add("client", reader->session().client)
+      .add("helo", reader->session().helo)
+      .add("from", reader->sender().reverse_path)
+      .add("recipients", std::uint64_t{reader->recipient_count()})
+      .add("size", octets);
+  core::ItemInfo info;
+  info.id = id;
+  info.accepted_unix_ns = accepted_unix_ns;
+  info.head_bytes = static_cast<std::uint32_t>(head.size());
+  info.body_bytes = octets;
+  info.content_flags = content_flags;
+  info.is_large = is_large;
+  queue_->add(*spool_, info, head, std::move(content));
+}
+
+}  // namespace postern::net
