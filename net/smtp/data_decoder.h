@@ -34,13 +34,12 @@ class DataDecoder {
 
   struct Piece {
     std::size_t consumed = 0;
-    std::string_view content;  // a span of the input; or, with nothing consumed, static storage (see decode)
+    std::string_view content;  // a span of the input, or static storage (see decode)
     bool end = false;          // DATA: the closing dot was consumed
   };
   // Consumes all of the input, or up to the closing dot; call again until the input is empty or `end`. A last
-  // "." or
-  // ".<CR>" that may yet turn out to be the closing dot is consumed and kept back; when the next input shows
-  // that it is content, a piece of its own hands it out first.
+  // dot, or dot and CR, that may yet turn out to be the closing one is consumed and kept back; when the next
+  // input shows that it is content, a piece of its own hands it out first.
   Piece decode(std::string_view input);
 
   [[nodiscard]] std::uint8_t faults() const { return faults_; }
@@ -55,10 +54,10 @@ class DataDecoder {
   struct Masks;  // what 64 octets hold, a bit each
 
   Piece resume_dot(std::string_view input);
-  bool find_dot(std::string_view input, std::size_t at, std::uint64_t candidates);
-  void scan(std::string_view input);
+  Piece scan(std::string_view input);
+  std::size_t find_dot(std::string_view input, std::size_t at, const Masks& masks, std::size_t& octets) const;
   void take_block(const Masks& masks, std::size_t at, std::size_t octets);
-  void note_header(std::string_view input);
+  void note_header(std::string_view content);
 
   HeaderScanner header_;
   bool ended_by_dot_ = true;

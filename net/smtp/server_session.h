@@ -44,7 +44,10 @@ class ServicePolicy;
 
 namespace postern::net::smtp {
 
-struct XclientFields;  // xclient.h
+struct MailParameters;  // parameters.h
+struct ParsedPath;      // address.h
+struct ProxyHeader;     // proxy_protocol.h
+struct XclientFields;   // xclient.h
 
 // What a session may look at during one call; valid for that call only.
 struct World {
@@ -121,7 +124,7 @@ class ServerSession {
   [[nodiscard]] bool in_message() const { return message_open_; }
   // MAIL was accepted. False again, and what was admitted is to be released, after RSET and its like, after a
   // refusal of the content, and after answer_stored().
-  [[nodiscard]] bool in_transaction() const { return !envelope_.empty(); }
+  [[nodiscard]] bool in_transaction() const { return !envelope_.empty() && !envelope_is_spent_; }
   // The PROXY header has not come yet (the driver gives it SessionTimeouts::kProxyHeaderSeconds).
   [[nodiscard]] bool awaits_proxy_header() const { return phase_ == Phase::proxy_header; }
   [[nodiscard]] std::size_t service() const { return service_; }
@@ -139,54 +142,58 @@ class ServerSession {
     closing,
     dropping,
   };
-  // One call of advance(): what it may use, and the step it will return. A handler returns true when the step
-  // is to be returned now.
+  // One call: what it may use, and the step it will return. A handler returns true when the step is to be
+  // returned now.
   struct Turn {
     const World& world;
     ReplyBuffer& replies;
     const policy::ServicePolicy& service;
     Step step;
   };
-  using Handler = bool (ServerSession::*)(std::string_view argument, Turn& turn);
-  static Handler handler_of(Verb verb);
+  static constexpr std::string_view kNoMemory = "4.3.2 No memory now, try again later";
+  static constexpr std::string_view kFarTooLarge = "4.3.4 Far more octets than SIZE allows";
 
   // server_session.cc: the machine
+  Turn begin_turn(const World& world, ReplyBuffer& replies) const;
   bool run_phase(std::string_view& input, Turn& turn);
   bool run_proxy_header(std::string_view& input, Turn& turn);
+  bool apply_proxy_header(const ProxyHeader& header, Turn& turn);
   bool run_command(std::string_view& input, Turn& turn);
+  bool begin_long_line(std::string_view input, bool after_return, Turn& turn);
   bool run_long_line(std::string_view& input, Turn& turn);
-  bool keep_cut_line(std::string_view& input, Turn& turn);
-  bool execute(std::string_view line, Turn& turn);
-  bool execute_verb(const VerbRules& rules, std::string_view argument, Turn& turn);
   bool greet_client(Turn& turn);
   bool drop_connection(Turn& turn, std::string_view about, std::string_view why);
-  bool emit(Turn& turn, Event event) const;
   bool complain(Turn& turn, std::uint16_t code, std::string_view enhanced, std::string_view text);
   bool refuse(Turn& turn, const policy::Verdict& verdict, std::string_view about);
-  bool over_error_limit(Turn& turn);
+  bool is_over_error_limit(Turn& turn);
   bool shut(Turn& turn, std::string_view enhanced_and_text);
-  void reset_transaction();
+  void forget_transaction();
+  bool abandon_transaction(Turn& turn);
+  void release_spent();
 
   // session_commands.cc
-  bool on_ehlo(std::string_view argument, Turn& turn);
-  bool on_helo(std::string_view argument, Turn& turn);
-  bool on_rset(std::string_view argument, Turn& turn);
-  bool on_noop(std::string_view argument, Turn& turn);
-  bool on_vrfy(std::string_view argument, Turn& turn);
-  bool on_expn(std::string_view argument, Turn& turn);
-  bool on_help(std::string_view argument, Turn& turn);
-  bool on_quit(std::string_view argument, Turn& turn);
-  bool on_not_offered(std::string_view argument, Turn& turn);
+  bool execute(std::string_view line, Turn& turn);
+  bool execute_verb(const VerbRules& rules, std::string_view argument, std::size_t line_bytes, Turn& turn);
+  bool dispatch(Verb verb, std::string_view argument, Turn& turn);
   bool on_hello(std::string_view argument, bool extended, Turn& turn);
+  bool on_rset(Turn& turn);
+  bool on_noop(Turn& turn);
+  bool on_vrfy(Turn& turn);
+  bool on_expn(Turn& turn);
+  bool on_help(Turn& turn);
+  bool on_quit(Turn& turn);
+  bool on_not_offered(Turn& turn);
+
+  // xclient.cc
   bool on_xclient(std::string_view argument, Turn& turn);
   bool apply_xclient(const XclientFields& fields, Turn& turn);
 
   // session_transaction.cc
   bool on_mail(std::string_view argument, Turn& turn);
   bool on_rcpt(std::string_view argument, Turn& turn);
-  bool on_data(std::string_view argument, Turn& turn);
+  bool on_data(Turn& turn);
   bool on_bdat(std::string_view argument, Turn& turn);
-  bool open_envelope(const SenderFields& sender, std::uint64_t size, Turn& turn);
+  bool open_transaction(const ParsedPath& path, const MailParameters& parameters, Turn& turn);
   [[nodiscard]] policy::Mailbox sender() const;
 
   // session_content.cc
@@ -194,12 +201,14 @@ class ServerSession {
   bool run_chunk(std::string_view& input, Turn& turn);
   bool run_skipped_chunk(std::string_view& input, Turn& turn);
   bool open_message(bool ended_by_dot, Turn& turn);
-  bool skip_chunk(std::uint64_t octets, std::uint16_t code, std::string_view text, Turn& turn);
-  bool take_piece(const DataDecoder::Piece& piece, Turn& turn);
-  bool end_chunk(Turn& turn);
+  bool skip_chunk(std::uint64_t octets, std::uint16_t code, std::string_view text);
+  [[nodiscard]] bool is_over_drain_limit(std::uint64_t more, const Turn& turn) const;
+  bool take_piece(std::string_view content, Turn& turn);
+  bool give_up_message(Turn& turn);
   bool end_message(Turn& turn);
-  [[nodiscard]] policy::Verdict content_refusal(const Turn& turn, bool at_end) const;
   bool refuse_message(Turn& turn);
+  [[nodiscard]] policy::Verdict content_refusal(const Turn& turn) const;
+  [[nodiscard]] std::uint16_t content_flags() const;
 
   std::size_t service_;
   policy::Client client_;
@@ -208,11 +217,10 @@ class ServerSession {
   DataDecoder decoder_;
   PooledText line_;  // a command line, or PROXY header, whose rest has not come yet
   PooledText helo_;
-  PooledText host_name_;              // of XCLIENT; client_.host_name points into it
-  std::uint64_t declared_bytes_ = 0;  // SIZE=
-  std::uint64_t chunk_left_ = 0;      // octets of the BDAT chunk that have not come yet
+  PooledText host_name_;          // of XCLIENT; client_.host_name points into it
+  std::string_view skip_text_;    // the refusal behind a skipped chunk; static storage
+  std::uint64_t chunk_left_ = 0;  // octets of the BDAT chunk that have not come yet
   std::uint64_t chunk_bytes_ = 0;
-  std::string_view skip_text_;        // the refusal behind a skipped chunk; static storage
   std::uint32_t skipped_octets_ = 0;  // of a line that is too long
   std::uint32_t errors_ = 0;
   std::uint16_t skip_code_ = 0;
@@ -222,13 +230,14 @@ class ServerSession {
   BodyType body_ = BodyType::seven_bit;
   bool extended_ = false;  // EHLO rather than HELO
   bool smtputf8_ = false;
-  bool refused_ = false;  // 554 was the greeting: QUIT, and 503 for the rest
+  bool is_refused_ = false;  // 554 was the greeting: QUIT, and 503 for the rest
   bool xclient_believed_ = false;
-  bool line_is_used_ = false;  // line_ was executed; freed in the next call, as the step may point into it
-  bool message_open_ = false;  // between begin_message and its end
-  bool message_given_up_ = false;  // abort_message was emitted: the rest of the content is only counted
-  bool content_ended_ = false;     // the dot, or the last chunk's last octet, was consumed
-  bool last_chunk_ = false;
+  bool line_is_spent_ = false;  // line_ was executed; freed later, as the step may point into it
+  bool envelope_is_spent_ = false;
+  bool message_open_ = false;      // between begin_message and its end
+  bool message_given_up_ = false;  // abort_message was emitted: the rest of the content is only looked at
+  bool content_ended_ = false;     // DATA's dot was consumed
+  bool is_last_chunk_ = false;
   bool skipped_return_ = false;  // the last octet of a too long line was CR
 };
 
