@@ -84,6 +84,7 @@ Result<Sink> open_sink(const std::string& to) {
       return fail("open the log file " + to + ": " + error.what());
     }
   }
+  // Our lines are whole: no pattern around them, no line end behind them.
   sink->set_formatter(std::make_unique<spdlog::pattern_formatter>("%v", spdlog::pattern_time_type::utc, ""));
   return sink;
 }
@@ -189,7 +190,6 @@ void Log::Implementation::write(const LogRecord& record, std::uint64_t folded) {
     line += kPriorities[static_cast<int>(record.severity)];
   }
   format_log_line(record, options.json, folded, line);
-  line.pop_back();  // the sink ends lines itself
   try {
     sink->log(spdlog::details::log_msg("", kLevels[static_cast<int>(record.severity)], line));
   } catch (const spdlog::spdlog_ex&) {
