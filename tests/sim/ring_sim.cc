@@ -73,6 +73,9 @@ SimOperation& RingState::start(OperationKind kind, std::int32_t descriptor, core
 }
 
 void RingState::queued(SimOperation& operation) {
+  if (is_waited_in) {
+    world.violation(std::string("a sleeping worker's ring is used by somebody else: ") + operation_name(operation.kind));
+  }
   if (operation.completion != nullptr) in_flight[operation.completion] = &operation;
   submission_queue.push_back(&operation);
   if (submission_queue.size() >= options.submission_entries || world.random().chance(world.options().submits_early)) {

@@ -44,6 +44,7 @@ struct SimOperation {
   std::uint32_t woken_number = 0;
   // Progress.
   std::size_t done = 0;                   // octets of a send that left
+  bool is_blocked = false;                // a send that waits for its reader
   std::shared_ptr<SimSnapshot> snapshot;  // what a sync covers
 };
 
@@ -91,6 +92,7 @@ struct RingState {
   std::uint32_t number = 0;  // from 1, in order of creation
   bool is_dead = false;
   bool is_woken = false;
+  bool is_waited_in = false;  // its process sleeps in it
   std::int64_t sleeps_until = 0;
 
   std::vector<SimOperation*> submission_queue;

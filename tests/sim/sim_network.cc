@@ -337,7 +337,7 @@ void SimNetwork::cancel(SimOperation& operation) {
       break;
     case OperationKind::send:
       // One that waits for its reader is taken back; one that is about to leave may leave.
-      if (operation.done > 0 || world_.random().chance(500)) operation.ring->finish(operation, -ECANCELED);
+      if (operation.is_blocked || world_.random().chance(500)) operation.ring->finish(operation, -ECANCELED);
       break;
     default:
       break;

@@ -195,7 +195,7 @@ void SimNetwork::consumed(SimConnection& connected, std::uint8_t writer) {
   const SimEnd& end = connected.ends[writer];
   if (end.kind != SimEnd::Kind::socket) return;
   SimSocket& socket = *socket_of(end.descriptor);
-  if (socket.send != nullptr && socket.send->done > 0) {
+  if (socket.send != nullptr && socket.send->is_blocked) {
     world_.execute_later(*socket.send, world_.random().between(1'000, 50'000));
   }
   check_polls(socket);
@@ -215,7 +215,8 @@ void SimNetwork::execute_send(SimOperation& operation) {
   const std::size_t octets = std::min(room, total - operation.done);
   if (octets > 0) push(connected, socket.side, gather(operation, operation.done, octets));
   operation.done += octets;
-  if (operation.done == total) operation.ring->finish(operation, static_cast<std::int32_t>(total));
+  operation.is_blocked = operation.done < total;
+  if (!operation.is_blocked) operation.ring->finish(operation, static_cast<std::int32_t>(total));
 }
 
 void SimNetwork::reset_later(SimConnection& connected, std::uint8_t side) {
@@ -248,7 +249,7 @@ void SimNetwork::reset_end(SimConnection& connected, std::uint8_t side) {
   }
   if (end.kind == SimEnd::Kind::waiting) return;
   SimSocket& socket = *socket_of(end.descriptor);
-  if (socket.send != nullptr && socket.send->done > 0) execute_send(*socket.send);
+  if (socket.send != nullptr && socket.send->is_blocked) execute_send(*socket.send);
   deliver_to_socket(connected, side);
 }
 

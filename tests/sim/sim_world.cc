@@ -245,7 +245,9 @@ void SimWorld::wait(RingState& ring, std::int64_t until_boot_ns) {
   if (running_ != nullptr) {
     running_->waits_for = &ring;
     ring.sleeps_until = until_boot_ns;
+    ring.is_waited_in = true;
     SimFiber::yield();
+    ring.is_waited_in = false;
   } else if (ring.is_dead) {
     if (ring.ready.empty() && until_boot_ns != kForever) move_to(until_boot_ns);
   } else {

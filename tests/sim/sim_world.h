@@ -32,7 +32,7 @@
 // of an endpoint gets a connection; early ends of multishot operations; late cancels; connection faults; disk faults;
 // which sectors of unsynced writes survive. What it holds the code to: one operation a Completion; buffers given back
 // once; no close of a socket with an operation armed (the kernel would never complete it); one send and one receive a
-// socket; no close of what is not open. Bytes to send and to write are read when the operation completes, and released
+// socket; no close of what is not open; nobody uses a ring whose owner sleeps in it. Bytes to send and to write are read when the operation completes, and released
 // receive buffers are overwritten, so that memory reused too early shows up as wrong contents.
 //
 // Thread: one world a thread at a time. Memory order is out of its reach.
