@@ -3,8 +3,8 @@
 import re
 import smtplib
 
-from harness import (DOT_LINES, PATIENCE, Case, Postern, RawClient, Sink, first_difference, lines_of_text, main, message,
-                     program, route_to, run, strip_trace, stuff)
+from harness import (DOT_LINES, PATIENCE, Case, Postern, RawClient, Sink, first_difference, lines_of_text, main,
+                     message, program, route_to, run, strip_trace, stuff)
 
 SENDER, RECIPIENT = "alice@example.net", "bob@remote.example"
 EIGHT_BIT = "Grüße aus Köln, naïve café, 中文, \u202e\r\n".encode("utf-8") + bytes(range(0xA0, 0x100)) + b"\r\n"
@@ -185,12 +185,13 @@ class Wire(ClientCase):
         contents = [message(subject=f"p{number}", body=DOT_LINES) for number in range(30)]
         batch, wanted = b"EHLO batch.example\r\n", [250]
         for content in contents:
-            batch += (f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{RECIPIENT}>\r\nRCPT TO:<a!b@example.net>\r\nDATA\r\n").encode()
-            batch += stuff(content) + b".\r\n"
+            commands = f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{RECIPIENT}>\r\nRCPT TO:<a!b@example.net>\r\nDATA\r\n"
+            batch += commands.encode() + stuff(content) + b".\r\n"
             wanted += [250, 250, 550, 354, 250]
         batch += b"QUIT\r\n"
         # More refusals than a stock service stands on one connection.
-        patient = Postern(self, name="patient", service=[{"name": "smtp", "errors": 0}], route=[route_to(self.sink.port)])
+        patient = Postern(self, name="patient", service=[{"name": "smtp", "errors": 0}],
+                          route=[route_to(self.sink.port)])
         with RawClient(patient.port()) as client:
             client.send(batch)
             self.assertEqual([client.reply().code for _ in wanted] + [client.reply().code], wanted + [221])

@@ -122,7 +122,7 @@ class Crash(Case):
             sink.wait_until(all_there, "all acknowledged messages", PATIENCE * 3)
         except AssertionError as error:
             lost = sorted(wanted - seen)
-            raise AssertionError(f"seed {SEED}: {len(lost)} of {len(wanted)} acknowledged were lost: {lost[:10]}") from error
+            raise AssertionError(f"seed {SEED}: lost {len(lost)} of {len(wanted)} acknowledged: {lost[:10]}") from error
         self.assertGreater(len(wanted), ROUNDS)
         # No recovery in ordinary crashes finds damage: only torn tails are to be expected.
         print(f"{len(wanted)} acknowledged recipients of {attempts} messages in {ROUNDS} crashes, "

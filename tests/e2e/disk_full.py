@@ -4,8 +4,8 @@ service resumes by itself when there is space again."""
 import os
 import subprocess
 
-from harness import (PATIENCE, Case, Postern, RawClient, Script, Sink, main, message, program, route_to, run, wait_until,
-                     with_private_mounts)
+from harness import (PATIENCE, Case, Postern, RawClient, Script, Sink, main, message, program, route_to, run,
+                     wait_until, with_private_mounts)
 
 SENDER, RECIPIENT = "alice@example.net", "bob@remote.example"
 DISK_BYTES = 420 << 20
@@ -114,7 +114,7 @@ class DiskFull(Case):
         self.all_delivered()
 
     def test_without_size_nothing_is_lost(self):
-        """A client that does not announce SIZE may be refused after the body; it is told so, and 250 still means kept."""
+        """A client that does not announce SIZE may be refused after the body; 250 still means kept."""
         self.fill(2 << 20)
         for _ in range(3):
             _, answer = self.offer(3 << 20, size=False)

@@ -1,4 +1,4 @@
-"""Strangers: garbage, wrong protocols, slow and greedy clients, smuggling. The server answers, sheds, and stays small."""
+"""Strangers: garbage, wrong protocols, slow and greedy clients, smuggling. The server answers, sheds, stays small."""
 
 import random
 import resource
@@ -23,7 +23,8 @@ class HostileCase(Case):
             client.ehlo()
             answer = client.hand_in(SENDER, [RECIPIENT], message(subject="still here"))
             self.assertEqual(answer.code, 250, answer)
-        self.sink.wait_until(lambda kept: any(each.header("Subject") == "still here" for each in kept), "a good message")
+        self.sink.wait_until(lambda kept: any(each.header("Subject") == "still here" for each in kept),
+                             "a good message")
 
     def only_good_mail_arrived(self):
         self.assertEqual({each.header("Subject") for each in self.sink.messages}, {"still here"})
@@ -87,7 +88,8 @@ class WrongProtocols(HostileCase):
                 self.assertIn(answer.code, (500, 501, 552), answer)
                 self.assertTrue(answer.enhanced.startswith("5."), answer)
             # RFC 5321 section 4.5.3.1.4 allows 512 octets and extensions lengthen MAIL and RCPT.
-            answer = client.command(f"MAIL FROM:<{'a' * 64}@{'b' * 60}.{'c' * 60}.{'d' * 60}.example> SIZE=1000 BODY=8BITMIME")
+            longest = f"{'a' * 64}@{'b' * 60}.{'c' * 60}.{'d' * 60}.example"
+            answer = client.command(f"MAIL FROM:<{longest}> SIZE=1000 BODY=8BITMIME")
             self.assertEqual(answer.code, 250, answer)
             self.assertEqual(client.command("NOOP " + "y" * 400).code, 250)
         self.still_serves()
@@ -108,7 +110,8 @@ class Smuggling(HostileCase):
     def test_only_one_end_of_data(self):
         """CRLF.CRLF and nothing else; bare CR and LF are refused once, after the true end, and nothing is executed."""
         self.start({"errors": 0})
-        hidden = b"MAIL FROM:<admin@example.net>\r\nRCPT TO:<victim@remote.example>\r\nDATA\r\nSubject: smuggled\r\n\r\nx"
+        hidden = (b"MAIL FROM:<admin@example.net>\r\nRCPT TO:<victim@remote.example>\r\nDATA\r\n"
+                  b"Subject: smuggled\r\n\r\nx")
         for end in (b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n", b"\n\n.\n\n", b"\r\n.\r\r\n",
                     b"\r\n\0.\r\n", b"\r\n.\0\r\n"):
             with self.subTest(end=end), RawClient(self.postern.port()) as client:
@@ -162,7 +165,7 @@ class Limits(HostileCase):
             self.assertEqual(client.ehlo()["SIZE"], "1000000")
             answer = client.command(f"MAIL FROM:<{SENDER}> SIZE=1000001")
             self.assertEqual((answer.code, answer.enhanced), (552, "5.3.4"), answer)
-            answer = client.hand_in(SENDER, [RECIPIENT], message(body=b"x" * 78 + b"\r\n") + (b"y" * 78 + b"\r\n") * 20_000)
+            answer = client.hand_in(SENDER, [RECIPIENT], message(body=(b"y" * 78 + b"\r\n") * 20_000))
             self.assertEqual((answer.code, answer.enhanced), (552, "5.3.4"), answer)
             for line in (f"MAIL FROM:<{SENDER}>", f"RCPT TO:<{RECIPIENT}>"):
                 self.assertEqual(client.command(line).code, 250)

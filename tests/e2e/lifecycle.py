@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from harness import Case, Disconnected, Postern, RawClient, Script, Sink, main, message, route_to, wait_until
+from harness import Case, Postern, RawClient, Script, Sink, main, message, route_to, wait_until
 
 SENDER, RECIPIENT = "alice@example.net", "bob@remote.example"
 

@@ -8,13 +8,14 @@ from . import environment, process
 from .toml_text import write_toml
 
 _PAIR = re.compile(r'([A-Za-z_][\w.]*)=("(?:[^"\\]|\\.)*"|[^\s]*)')
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def parse_logfmt(line: str) -> dict[str, str]:
     fields = {}
     for key, value in _PAIR.findall(line):
         if value.startswith('"'):
-            value = re.sub(r"\\(.)", lambda m: {"n": "\n", "r": "\r", "t": "\t"}.get(m.group(1), m.group(1)), value[1:-1])
+            value = re.sub(r"\\(.)", lambda m: _ESCAPES.get(m.group(1), m.group(1)), value[1:-1])
         fields[key] = value
     return fields
 

@@ -35,7 +35,9 @@ class Program:
         guard = ["setpriv", "--pdeathsig", "KILL", "--"]
         if namespace:
             environment.need_root(f"{name} runs in namespaces of its own")
-            guard += ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--propagation", "private", "--"]
+            # The shell stays as the namespace's first process: a server that changes its user loses the death signal.
+            guard += ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--propagation", "private", "--",
+                      "sh", "-c", '"$@"; exit $?', "init"]
         self.log_start = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(guard + command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

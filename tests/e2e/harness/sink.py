@@ -109,7 +109,8 @@ class Sink:
 
     def log(self) -> str:
         with self.lock:
-            lines = [f"{m.connection}: {m.sender} -> {m.recipients} {len(m.content)} octets" for m in self.messages[-30:]]
+            lines = [f"{m.connection}: {m.sender} -> {m.recipients} {len(m.content)} octets"
+                     for m in self.messages[-30:]]
             lines += [f"session {s.number}: {s.commands[-12:]}" for s in self.sessions[-5:]]
             return "\n".join(lines)
 
