@@ -19,8 +19,8 @@ constexpr std::string_view kLineEnd = "\r\n";
 constexpr std::size_t kTextMax = 600;          // of a server's words about one recipient, escaped
 constexpr std::size_t kHeaderLeast = 4 << 10;  // of the original's header, however long the report is
 
-constexpr std::array kActionsInOrder = {DsnAction::failed, DsnAction::delayed, DsnAction::delivered,
-                                        DsnAction::relayed, DsnAction::expanded};
+constexpr std::array kActionsInOrder = {DsnAction::failed, DsnAction::delayed, DsnAction::delivered, DsnAction::relayed,
+                                        DsnAction::expanded};
 
 std::string format_date(std::int64_t unix_seconds) {
   std::array<char, smtp::kDateTimeBytes> date;
@@ -118,11 +118,9 @@ std::string copy_header(const BounceRequest& request, std::size_t bytes_max) {
 // `room`: octets that are left in the notification.
 Returned return_original(const BounceRequest& request, std::size_t room) {
   const bool binary = (request.content_flags & smtp::content_binary) != 0;
-  const bool whole = request.sender.ret == smtp::DsnReturn::full && has_action(request, DsnAction::failed) &&
-                     !binary && request.content_bytes <= kBounceContentMax &&
-                     request.content.size() == request.content_bytes;
-  const bool global =
-      request.sender.smtputf8 && (request.content_flags & smtp::content_eight_bit_header) != 0;
+  const bool whole = request.sender.ret == smtp::DsnReturn::full && has_action(request, DsnAction::failed) && !binary &&
+                     request.content_bytes <= room && request.content.size() == request.content_bytes;
+  const bool global = request.sender.smtputf8 && (request.content_flags & smtp::content_eight_bit_header) != 0;
   Returned returned;
   if (whole) {
     returned.type = global ? "message/global" : "message/rfc822";
@@ -137,15 +135,13 @@ Returned return_original(const BounceRequest& request, std::size_t room) {
 // --- the machine's part: RFC 3464 section 2
 // -----------------------------------------------------------------------
 
-void append_recipient_fields(std::string& out, const BounceRequest& request,
-                             const BounceRecipient& recipient) {
+void append_recipient_fields(std::string& out, const BounceRequest& request, const BounceRecipient& recipient) {
   const std::string original = typed_original(recipient.original);
   if (!original.empty()) append_field(out, "Original-Recipient", original);
   append_field(out, "Final-Recipient", typed_address(recipient.forward_path));
   append_field(out, "Action", action_name(recipient.action));
   append_field(out, "Status", escape_ascii(status_of(recipient)));
-  if (!recipient.remote_mta.empty())
-    append_field(out, "Remote-MTA", "dns; " + escape_ascii(recipient.remote_mta));
+  if (!recipient.remote_mta.empty()) append_field(out, "Remote-MTA", "dns; " + escape_ascii(recipient.remote_mta));
   if (recipient.by_peer && recipient.code != 0) {
     std::string diagnostic = "smtp; " + std::to_string(recipient.code);
     if (!recipient.status.empty()) diagnostic += ' ' + escape_ascii(recipient.status);
@@ -187,8 +183,7 @@ std::string lead_in(const BounceRequest& request, DsnAction action) {
       std::string text =
           "It has not yet been delivered to the following. There is nothing you need to do: it is still "
           "being tried";
-      if (request.retry_until_unix_seconds != 0)
-        text += ", until " + format_date(request.retry_until_unix_seconds);
+      if (request.retry_until_unix_seconds != 0) text += ", until " + format_date(request.retry_until_unix_seconds);
       return text + '.';
     }
     case DsnAction::delivered:
@@ -219,8 +214,8 @@ std::string readable_part(const BounceRequest& request) {
   std::string out;
   append_wrapped(out, "", "This is the mail server " + escape_readable(request.hostname) + '.');
   out += kLineEnd;
-  append_wrapped(
-      out, "", "It is about the message that you sent on " + format_date(request.arrival_unix_seconds) + '.');
+  append_wrapped(out, "",
+                 "It is about the message that you sent on " + format_date(request.arrival_unix_seconds) + '.');
   for (const DsnAction action : kActionsInOrder) {
     if (!has_action(request, action)) continue;
     out += kLineEnd;
@@ -276,8 +271,8 @@ std::string choose_boundary(std::string_view queue_id, std::span<const std::stri
   }
 }
 
-void append_part(std::string& out, std::string_view boundary, std::string_view description,
-                 std::string_view type, std::string_view body) {
+void append_part(std::string& out, std::string_view boundary, std::string_view description, std::string_view type,
+                 std::string_view body) {
   out += "\r\n--";
   out += boundary;
   out += kLineEnd;
@@ -325,8 +320,8 @@ BounceMessage make_bounce(const BounceRequest& request) {
   const std::string readable = readable_part(request);
   const std::string machine = machine_part(request);
   const std::size_t report_bytes = readable.size() + machine.size();
-  const Returned returned = return_original(
-      request, std::max(kBounceContentMax - std::min(kBounceContentMax, report_bytes), kHeaderLeast));
+  const Returned returned =
+      return_original(request, std::max(kBounceContentMax - std::min(kBounceContentMax, report_bytes), kHeaderLeast));
   const std::array<std::string_view, 3> parts = {readable, machine, returned.body};
   const std::string boundary = choose_boundary(request.queue_id, parts);
 
@@ -335,8 +330,7 @@ BounceMessage make_bounce(const BounceRequest& request) {
               is_ascii(readable) ? "text/plain; charset=us-ascii" : "text/plain; charset=utf-8", readable);
   append_part(body, boundary, "Delivery report", "message/delivery-status", machine);
   const bool whole = returned.type == "message/rfc822" || returned.type == "message/global";
-  append_part(body, boundary, whole ? "Your message" : "The header of your message", returned.type,
-              returned.body);
+  append_part(body, boundary, whole ? "Your message" : "The header of your message", returned.type, returned.body);
   body += "\r\n--" + boundary + "--\r\n";
 
   const std::string hostname = escape_ascii(request.hostname);
@@ -349,8 +343,7 @@ BounceMessage make_bounce(const BounceRequest& request) {
   append_field(header, "Message-ID", '<' + escape_ascii(request.queue_id) + ".dsn@" + hostname + '>');
   append_field(header, "Auto-Submitted", "auto-replied");  // RFC 3834 section 5.2
   append_field(header, "MIME-Version", "1.0");
-  append_field(header, "Content-Type",
-               "multipart/report; report-type=delivery-status; boundary=\"" + boundary + '"');
+  append_field(header, "Content-Type", "multipart/report; report-type=delivery-status; boundary=\"" + boundary + '"');
   append_field(header, "Content-Transfer-Encoding", transfer_encoding(body));
 
   BounceMessage message;
