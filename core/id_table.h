@@ -28,7 +28,7 @@ class IdTable {
   // nullptr: not there. Valid until the next insert or erase.
   [[nodiscard]] Value* find(std::uint64_t id) {
     const std::size_t at = locate(id);
-    return entries_[at].id == id ? &entries_[at].value : nullptr;
+    return id != 0 && entries_[at].id == id ? &entries_[at].value : nullptr;
   }
   [[nodiscard]] const Value* find(std::uint64_t id) const { return const_cast<IdTable*>(this)->find(id); }
 

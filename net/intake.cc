@@ -17,6 +17,8 @@ constexpr std::uint64_t kAdmitStep = 1 << 20;
 // What a streaming body may have in memory before its sender has to wait for the disk.
 constexpr std::size_t kStreamWindow = 4 * core::BlockPool::kLargest;
 
+bool is_lack_of_space(int error) { return error == ENOSPC || error == EDQUOT || error == ENOBUFS; }
+
 }  // namespace
 
 Intake::Intake(WorkerServer& server, const Owner& owner, std::uint64_t admitted)
@@ -71,17 +73,29 @@ std::optional<smtp::StoreResult> Intake::finish(const smtp::ServerSession& sessi
     return failure_;
   }
   if (large_step_ == LargeStep::none) {
-    append_record();
+    append_or_wait();
   } else {
     step_large();
   }
   return std::nullopt;
 }
 
-void Intake::append_record() {
+void Intake::append_or_wait() {
+  core::Spool& spool = server_.spool();
+  if (!spool.can_append(head_.size() + octets_)) return server_.wait_to_append(*this);
   std::array<iovec, Content::kPartsMax> parts;
   const std::size_t n = content_.parts(parts);
-  server_.spool().append(id_, head_, std::span(parts.data(), n), content_flags_, accepted_unix_ns_, durable_);
+  spool.append(id_, head_, std::span(parts.data(), n), content_flags_, accepted_unix_ns_, durable_);
+}
+
+void Intake::append_now() {
+  // The disk is behind, which passes; or there is no space, which nobody should have to wait for.
+  core::Spool& spool = server_.spool();
+  if (!spool.can_append(head_.size() + octets_)) {
+    if (!spool.admit(octets_)) return tell(smtp::StoreResult::no_space);
+    spool.release(octets_);
+  }
+  append_or_wait();
 }
 
 // --- a body in a file of its own -----------------------------------------------------------------------------------
@@ -122,7 +136,7 @@ void Intake::on_large(int error) noexcept {
                                                                                         : LargeStep::open;
   if (was == LargeStep::writing && error == 0) content_.pop_front();
   if (error != 0 && was != LargeStep::closing) {
-    fail(error == ENOSPC || error == EDQUOT ? smtp::StoreResult::no_space : smtp::StoreResult::failed);
+    fail(is_lack_of_space(error) ? smtp::StoreResult::no_space : smtp::StoreResult::failed);
   }
   const bool gathering = step_ == Step::gathering;
   step_large();  // may end in the owner destroying this, but not while it gathers
@@ -146,7 +160,7 @@ bool Intake::abandon() {
 
 void Intake::on_durable(int error) noexcept {
   if (error != 0) {
-    return tell(error == ENOSPC || error == EDQUOT ? smtp::StoreResult::no_space : smtp::StoreResult::failed);
+    return tell(is_lack_of_space(error) ? smtp::StoreResult::no_space : smtp::StoreResult::failed);
   }
   server_.message_accepted(id_, head_, content_flags_, accepted_unix_ns_, large_step_ != LargeStep::none, octets_,
                            std::move(content_));

@@ -45,6 +45,9 @@ class Intake {
   // The message is forgotten. True: at once; false: on_idle will tell.
   [[nodiscard]] bool abandon();
 
+  // The record's append, put off while the spool cannot take it: again each turn.
+  void append_now();
+
   [[nodiscard]] core::ItemId id() const { return id_; }
   [[nodiscard]] std::uint64_t octets() const { return octets_; }
 
@@ -56,9 +59,9 @@ class Intake {
   void on_large(int error) noexcept;
   void on_durable(int error) noexcept;
   void fail(smtp::StoreResult why);
+  void append_or_wait();
   void start_large();
   void step_large();
-  void append_record();
   void tell(smtp::StoreResult result);
 
   WorkerServer& server_;

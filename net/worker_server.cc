@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <utility>
 
@@ -21,6 +22,9 @@ constexpr std::uint64_t kRecordOverhead = 8192;
 constexpr std::size_t kSessionPoolBytes = 64u << 20;
 constexpr std::size_t kRefusalsMax = 256;
 constexpr std::int64_t kAcceptRetryNanoseconds = 100 * kNanosecondsPerMillisecond;
+constexpr std::int64_t kDrainTickNanoseconds = 20 * kNanosecondsPerMillisecond;
+// A disk that does not answer must not keep the process for ever.
+constexpr std::int64_t kDiskGraceNanoseconds = 10 * core::kNanosecondsPerSecond;
 constexpr std::string_view kTooManyConnections = "421 4.7.0 too many connections, try again later\r\n";
 
 }  // namespace
@@ -127,6 +131,7 @@ WorkerServer::WorkerServer(core::Worker& worker, Shared& shared, core::LogRing& 
 }
 
 WorkerServer::~WorkerServer() {
+  worker_.timers().cancel(drain_tick_);
   for (const auto& listener : listeners_) {
     worker_.timers().cancel(listener->retry);
     core::Ring::close_now(listener->socket);
@@ -146,27 +151,30 @@ core::Result<std::unique_ptr<WorkerServer>> WorkerServer::create(core::Worker& w
 
 core::Result<void> WorkerServer::open_spools(const WorkerServerOptions& options, std::vector<std::string>& notes) {
   const auto self = static_cast<std::uint32_t>(worker_.index());
-  if (auto own = open_log(self, false, options, notes); own) {
+  char name[16];
+  std::snprintf(name, sizeof name, "/log-%04u", self);
+  if (auto own = open_log(options.spool_directory + name, self, false, options, notes); own) {
     spool_ = std::move(*own);
   } else {
     return std::unexpected(own.error());
   }
   const auto logs = core::list_logs(options.spool_directory);
   if (!logs) return std::unexpected(logs.error());
-  for (const std::uint32_t number : *logs) {
-    if (number < worker_.workers() || number % worker_.workers() != self) continue;
-    auto adopted = open_log(number, true, options, notes);
+  for (const core::LogFolder& log : *logs) {
+    if (log.number < worker_.workers() || log.number % worker_.workers() != self) continue;
+    auto adopted = open_log(log.path, log.number, true, options, notes);
     if (!adopted) return std::unexpected(adopted.error());
     adopted_.push_back(std::move(*adopted));
   }
   return {};
 }
 
-core::Result<std::unique_ptr<core::Spool>> WorkerServer::open_log(std::uint32_t number, bool draining,
+core::Result<std::unique_ptr<core::Spool>> WorkerServer::open_log(const std::string& directory,
+                                                                  std::uint32_t number, bool draining,
                                                                   const WorkerServerOptions& options,
                                                                   std::vector<std::string>& notes) {
   core::SpoolOptions spool = options.spool;
-  spool.directory = core::log_directory(options.spool_directory, number);
+  spool.directory = directory;
   spool.log_number = number;
   spool.draining = draining;
   core::RecoveryReport report;
@@ -207,6 +215,9 @@ void WorkerServer::begin_drain(std::int64_t deadline_boot_ns) {
   if (draining_) return;
   draining_ = true;
   drain_deadline_ns_ = deadline_boot_ns;
+  drain_tick_.owner = this;
+  drain_tick_.handler = core::timer_handler<&WorkerServer::on_drain_tick>;
+  on_drain_tick(drain_tick_);
   for (const auto& listener : listeners_) {
     if (listener->accept.in_flight) ring().cancel(listener->accept);
   }
@@ -219,23 +230,40 @@ void WorkerServer::begin_drain(std::int64_t deadline_boot_ns) {
   }
 }
 
-bool WorkerServer::is_drained() const {
-  if (!draining_) return false;
-  if (now_is_past_drain()) return spool_->is_idle();
-  return first_inbound_ == nullptr && queue_->is_quiet() && lanes_->is_quiet() && spool_->is_idle() &&
-         std::all_of(adopted_.begin(), adopted_.end(), [](const auto& spool) { return spool->is_idle(); });
+bool WorkerServer::is_quiet() const {
+  return first_inbound_ == nullptr && refusals_.in_use() == 0 && queue_->is_quiet() && lanes_->is_quiet() &&
+         spool_->is_idle() &&
+         std::all_of(adopted_.begin(), adopted_.end(), [](const auto& spool) { return spool->is_idle(); }) &&
+         std::none_of(listeners_.begin(), listeners_.end(), [](const auto& l) { return l->accept.in_flight; });
 }
 
-bool WorkerServer::now_is_past_drain() const { return worker_.now().boot_ns >= drain_deadline_ns_; }
+bool WorkerServer::is_drained() const {
+  return draining_ && (is_quiet() || (worker_.now().boot_ns >= drain_deadline_ns_ && spool_->is_idle()) ||
+                       worker_.now().boot_ns >= drain_deadline_ns_ + kDiskGraceNanoseconds);
+}
+
+void WorkerServer::on_drain_tick(core::Timer&) noexcept {
+  worker_.timers().set(drain_tick_, now().boot_ns + kDrainTickNanoseconds);
+}
 
 // Once a turn, last: what the turn gathered goes out together.
 bool WorkerServer::flush() noexcept {
   queue_->flush();
   lanes_->flush();
+  appending_.swap(waiting_to_append_);
+  for (Intake* intake : appending_) intake->append_now();
+  appending_.clear();
   spool_->flush(now());
   for (const auto& spool : adopted_) spool->flush(now());
   counters_.log_lines_dropped.set(log_.dropped());
   return !queue_->has_work() && !lanes_->has_work();
+}
+
+std::uint64_t WorkerServer::session_pool_bytes() { return kSessionPoolBytes; }
+
+std::uint64_t WorkerServer::spool_buffer_bytes() {
+  const core::SpoolOptions spool;
+  return std::uint64_t{spool.commit_bytes} * (spool.commits_in_flight + 1);
 }
 
 // --- messages ------------------------------------------------------------------------------------------------------

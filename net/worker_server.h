@@ -66,7 +66,9 @@ class WorkerServer {
   void start_queue();
   // No new connections; running sessions and deliveries end in their own time, or at `deadline_boot_ns`.
   void begin_drain(std::int64_t deadline_boot_ns);
-  // After begin_drain: true when nothing is left but the queue on disk.
+  // Nothing is under way: what is left is the queue on disk, and this may be destroyed.
+  [[nodiscard]] bool is_quiet() const;
+  // After begin_drain: true when quiet, or past the deadline.
   [[nodiscard]] bool is_drained() const;
   [[nodiscard]] bool is_draining() const { return draining_; }
 
@@ -96,11 +98,17 @@ class WorkerServer {
   void message_accepted(core::ItemId id, std::string_view head, std::uint16_t content_flags,
                         std::int64_t accepted_unix_ns, bool is_large, std::uint64_t octets, Content&& content);
   void connection_ended(Inbound& inbound);
+  // The spool takes no append just now: the intake's append_now() is called again in later turns until it succeeds.
+  void wait_to_append(Intake& intake) { waiting_to_append_.push_back(&intake); }
+
+  // For `check`: what one worker has for these.
+  static std::uint64_t session_pool_bytes();
+  static std::uint64_t spool_buffer_bytes();
 
  private:
   WorkerServer(core::Worker& worker, Shared& shared, core::LogRing& log, const WorkerServerOptions& options);
   core::Result<void> open_spools(const WorkerServerOptions& options, std::vector<std::string>& notes);
-  core::Result<std::unique_ptr<core::Spool>> open_log(std::uint32_t number, bool draining,
+  core::Result<std::unique_ptr<core::Spool>> open_log(const std::string& directory, std::uint32_t number, bool draining,
                                                       const WorkerServerOptions& options,
                                                       std::vector<std::string>& notes);
 
@@ -121,7 +129,7 @@ class WorkerServer {
   void accepted(int socket, std::size_t service);
   void shed(int socket, std::string_view reply);
   bool flush() noexcept;
-  [[nodiscard]] bool now_is_past_drain() const;
+  void on_drain_tick(core::Timer&) noexcept;
 
   core::Worker& worker_;
   Shared& shared_;
@@ -140,8 +148,11 @@ class WorkerServer {
   std::unique_ptr<Lanes> lanes_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   Inbound* first_inbound_ = nullptr;
+  std::vector<Intake*> waiting_to_append_;
+  std::vector<Intake*> appending_;  // kept: flush() swaps it with the above
   bool draining_ = false;
   std::int64_t drain_deadline_ns_ = 0;
+  core::Timer drain_tick_;  // while draining nobody else may wake a sleeping worker
 };
 
 }  // namespace postern::net

@@ -173,7 +173,7 @@ bool Lane::open_connection() {
   return true;
 }
 
-void Lane::connected(Outbound& connection) {
+void Lane::connected() {
   --connecting_;
   server_.counters().outbound_connections_made.add();
 }

@@ -56,7 +56,7 @@ class Lane {
   DeliveryJob* next_job();          // nullptr: none waits
   void put_back(DeliveryJob& job);  // to the front: it was not tried
   void finish(DeliveryJob& job);    // with its results, to its owner
-  void connected(Outbound& connection);            // TCP stands
+  void connected();                                // TCP stands
   void connect_failed(Outbound& connection, std::string_view why);
   void hop_works(Outbound& connection);            // it greeted and took EHLO
   void hop_failed(Outbound& connection, std::string_view why);

@@ -80,6 +80,9 @@ struct DeliveryFlow {
 
 class MessageQueue {
  public:
+  // What one message with a short envelope takes while it waits, spool index included.
+  static constexpr std::uint64_t kBytesPerMessage = sizeof(QueuedMessage) + 512 + 64;
+
   MessageQueue(WorkerServer& server, std::uint64_t messages_max);
   ~MessageQueue();
   MessageQueue(const MessageQueue&) = delete;

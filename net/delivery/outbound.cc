@@ -71,7 +71,7 @@ void Outbound::on_connect(core::Completion&, const core::Outcome& outcome) noexc
     return close();
   }
   state_ = State::open;
-  lane_.connected(*this);
+  lane_.connected();
   arm_receive();
   set_timer();
 }

@@ -1,0 +1,267 @@
+#include "net/server.h"
+
+#include <algorithm>
+#include <future>
+#include <pthread.h>
+#include <sched.h>
+#include <utility>
+
+#include "core/files.h"
+#include "core/resource_limits.h"
+#include "net/version.h"
+
+namespace postern::net {
+namespace {
+
+using core::kNanosecondsPerSecond;
+
+constexpr std::int64_t kGiveUpSeconds = 2;  // for a start that failed
+
+std::size_t worker_count(const policy::Settings& settings) {
+  if (settings.workers != 0) return settings.workers;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return static_cast<std::size_t>(std::max(CPU_COUNT(&set), 1));
+}
+
+// Worker i on the i-th core this process may use, when there are enough; else the kernel chooses.
+void pin_to_core(std::size_t index) {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  std::size_t seen = 0;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed) || seen++ != index) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+    return;
+  }
+}
+
+policy::LoginTableOptions login_options(const policy::Settings& settings) {
+  policy::LoginTableOptions options;
+  options.machines = settings.logins.machines;
+  options.window_seconds = settings.logins.window_seconds;
+  options.ipv6_prefix = static_cast<std::uint8_t>(settings.logins.ipv6_prefix);
+  return options;
+}
+
+core::Time clock_now() {
+  using std::chrono::duration_cast;
+  using std::chrono::nanoseconds;
+  return {0, duration_cast<nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count()};
+}
+
+// What a reload cannot change, in words; empty: nothing.
+std::string needs_restart(const policy::Settings& now, const policy::Settings& next) {
+  if (now.spool != next.spool) return "spool";
+  if (now.workers != next.workers) return "workers";
+  if (now.log.to != next.log.to || now.log.json != next.log.json) return "log";
+  if (now.admin.socket != next.admin.socket) return "admin.socket";
+  if (now.limits.connections != next.limits.connections) return "limits.connections";
+  if (now.limits.memory_bytes != next.limits.memory_bytes) return "limits.memory_bytes";
+  if (now.limits.queue_messages != next.limits.queue_messages) return "limits.queue_messages";
+  if (now.logins.machines != next.logins.machines || now.logins.window_seconds != next.logins.window_seconds ||
+      now.logins.ipv6_prefix != next.logins.ipv6_prefix) {
+    return "logins";
+  }
+  if (now.services.size() != next.services.size()) return "the list of services";
+  for (std::size_t i = 0; i < now.services.size(); ++i) {
+    if (now.services[i].name != next.services[i].name) return "the names or the order of services";
+    if (now.services[i].listen != next.services[i].listen) return "listen of service " + now.services[i].name;
+    if (now.services[i].proxy_protocol != next.services[i].proxy_protocol) {
+      return "proxy_protocol of service " + now.services[i].name;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Server::Server(policy::Settings settings, std::size_t workers)
+    : readers_(workers),
+      mesh_(workers),
+      snapshot_(readers_, std::make_unique<Snapshot>(settings)),
+      settings_(std::move(settings)),
+      logins_(login_options(settings_)),
+      machines_(settings_.limits.connections),
+      drained_(workers) {}
+
+core::Result<std::unique_ptr<Server>> Server::start(policy::Settings settings) {
+  if (auto enough = core::reserve_descriptors(settings.limits.connections); !enough) {
+    return std::unexpected(enough.error());
+  }
+  const std::size_t workers = worker_count(settings);
+  std::unique_ptr<Server> server(new Server(std::move(settings), workers));
+  auto log = core::Log::start({server->settings_.log.json, server->settings_.log.to}, workers + 1);
+  if (!log) return std::unexpected(log.error());
+  server->log_ = std::move(*log);
+  server->resolver_ = std::make_unique<Resolver>(server->mesh_);
+  server->shared_ = std::make_unique<Shared>(server->snapshot_, server->logins_, server->machines_, workers);
+  server->shared_->resolver = server->resolver_.get();
+  if (auto made = core::files::make_directory(server->settings_.spool); !made) return std::unexpected(made.error());
+  if (auto started = server->start_workers(); !started) return std::unexpected(started.error());
+  if (auto listening = server->start_listeners(); !listening) return std::unexpected(listening.error());
+  return server;
+}
+
+core::Result<void> Server::start_workers() {
+  const std::size_t workers = drained_.size();
+  for (std::size_t i = 0; i < workers; ++i) threads_.emplace_back([this, i] { run_worker(i); });
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return reported_ == workers; });
+  core::LogRing& log = log_->ring(workers);
+  for (const std::string& note : notes_) {
+    core::LogLine(log, clock_now(), core::Severity::warning, "recovery").add("note", note);
+  }
+  if (!start_error_) return {};
+  give_up_.store(true);
+  for (std::size_t i = 0; i < workers; ++i) mesh_.post(i, {});
+  return std::unexpected(*start_error_);
+}
+
+core::Result<void> Server::start_listeners() {
+  for (std::size_t s = 0; s < settings_.services.size(); ++s) {
+    for (core::Endpoint endpoint : settings_.services[s].listen) {
+      for (std::size_t worker = 0; worker < threads_.size(); ++worker) {
+        const core::Result<int> socket = core::Ring::listen(endpoint);
+        if (!socket) {
+          give_up_.store(true);
+          for (std::size_t i = 0; i < threads_.size(); ++i) mesh_.post(i, {});
+          return std::unexpected(socket.error());
+        }
+        // Port 0: the first socket gets a port, the other workers' sockets join it.
+        if (const auto name = core::Ring::local_name(*socket)) endpoint = *name;
+        const bool given = on_worker(worker, [fd = *socket, s](WorkerServer& w) { w.listen(fd, s); });
+        if (!given) return core::fail("a worker does not answer");
+      }
+      addresses_.push_back({settings_.services[s].name, endpoint});
+    }
+  }
+  for (std::size_t i = 0; i < threads_.size(); ++i) {
+    on_worker(i, [](WorkerServer& w) { w.start_queue(); });
+  }
+  return {};
+}
+
+Server::~Server() {
+  if (!threads_.empty() && threads_.front().joinable()) {
+    if (!give_up_.load()) stop();
+    for (std::thread& thread : threads_) {
+      if (thread.joinable()) thread.join();
+    }
+  }
+}
+
+// --- a worker's thread ---------------------------------------------------------------------------------------------
+
+void Server::report(std::size_t, core::Result<void> outcome, std::vector<std::string> notes) {
+  const std::lock_guard lock(mutex_);
+  ++reported_;
+  if (!outcome && !start_error_) start_error_ = outcome.error();
+  notes_.insert(notes_.end(), notes.begin(), notes.end());
+  changed_.notify_all();
+}
+
+void Server::run_worker(std::size_t index) {
+  pthread_setname_np(pthread_self(), ("worker-" + std::to_string(index)).c_str());
+  if (drained_.size() <= std::max(1u, std::thread::hardware_concurrency())) pin_to_core(index);
+  const core::RingOptions ring_options;
+  auto worker = core::Worker::create(index, ring_options, mesh_, readers_);
+  if (!worker) return report(index, std::unexpected(worker.error()), {});
+  WorkerServerOptions options;
+  options.spool_directory = settings_.spool;
+  options.receive_buffers = ring_options.buffer_count;
+  std::vector<std::string> notes;
+  auto program = WorkerServer::create(**worker, *shared_, log_->ring(index), options, notes);
+  if (!program) return report(index, std::unexpected(program.error()), std::move(notes));
+  report(index, {}, std::move(notes));
+
+  bool everybody_drained = false;
+  while (!everybody_drained) {
+    if (give_up_.load(std::memory_order_relaxed)) {
+      (*program)->begin_drain((*worker)->now().boot_ns + kGiveUpSeconds * kNanosecondsPerSecond);
+    }
+    (*worker)->turn(true);
+    drained_[index].store((*program)->is_drained(), std::memory_order_release);
+    // A worker that is done still answers the mesh until all are; one that failed to start never asks.
+    everybody_drained =
+        (give_up_.load(std::memory_order_relaxed) && (*program)->is_drained()) ||
+        std::all_of(drained_.begin(), drained_.end(),
+                    [](const std::atomic<bool>& d) { return d.load(std::memory_order_acquire); });
+  }
+  if (!(*program)->is_quiet()) {
+    // Past the deadline: what is still in flight refers to this memory, so it goes down with the process.
+    all_in_time_.store(false);
+    static_cast<void>(program->release());
+    static_cast<void>(worker->release());
+  }
+}
+
+bool Server::stop() {
+  const std::int64_t seconds = settings_.queue.drain_seconds;
+  for (std::size_t i = 0; i < threads_.size(); ++i) {
+    WorkerServer* program = shared_->servers[i].load(std::memory_order_acquire);
+    mesh_.post(i, {[](void* target, std::uint64_t for_seconds, std::uint64_t) noexcept {
+                     auto* server = static_cast<WorkerServer*>(target);
+                     server->begin_drain(server->now().boot_ns +
+                                         static_cast<std::int64_t>(for_seconds) * kNanosecondsPerSecond);
+                   },
+                   program, static_cast<std::uint64_t>(seconds), 0});
+  }
+  for (std::thread& thread : threads_) thread.join();
+  return all_in_time_.load();
+}
+
+// --- the starting thread's log lines -------------------------------------------------------------------------------
+
+void Server::log_line(core::Severity severity, const char* event, std::string_view note) {
+  core::LogLine(log_->ring(drained_.size()), clock_now(), severity, event).add("note", note);
+}
+
+void Server::log_ready() {
+  core::LogRing& ring = log_->ring(drained_.size());
+  for (const ListeningAddress& address : addresses_) {
+    core::LogLine(ring, clock_now(), core::Severity::info, "listening")
+        .add("service", address.service)
+        .add("address", address.endpoint.text());
+  }
+  core::LogLine(ring, clock_now(), core::Severity::info, "ready")
+      .add("version", kVersion)
+      .add("workers", std::uint64_t{drained_.size()})
+      .add("spool", settings_.spool);
+}
+
+// --- requests from other threads -----------------------------------------------------------------------------------
+
+bool Server::on_worker(std::size_t worker, std::function<void(WorkerServer&)> function) {
+  struct Call {
+    std::function<void(WorkerServer&)> function;
+    WorkerServer* server = nullptr;
+    std::promise<void> done;
+  };
+  // Both sides hold it: whoever is later frees it.
+  auto call = std::make_shared<Call>();
+  call->function = std::move(function);
+  call->server = shared_->servers[worker].load(std::memory_order_acquire);
+  auto done = call->done.get_future();
+  mesh_.post(worker, {[](void*, std::uint64_t a, std::uint64_t) noexcept {
+                        const std::unique_ptr<std::shared_ptr<Call>> held(reinterpret_cast<std::shared_ptr<Call>*>(a));
+                        (*held)->function(*(*held)->server);
+                        (*held)->done.set_value();
+                      },
+                      nullptr, reinterpret_cast<std::uint64_t>(new std::shared_ptr<Call>(call)), 0});
+  return done.wait_for(std::chrono::seconds(10)) == std::future_status::ready;
+}
+
+core::Result<void> Server::reload(policy::Settings settings) {
+  const std::string what = needs_restart(settings_, settings);
+  if (!what.empty()) return core::fail("a change of " + what + " needs a restart; the settings stay as they were");
+  settings_ = settings;
+  snapshot_.publish(std::make_unique<Snapshot>(std::move(settings)));
+  return {};
+}
+
+}  // namespace postern::net
