@@ -163,6 +163,7 @@ RecordScanner::Step RecordScanner::found(const char* at, const RecordHeader& hea
   }
   if (position_ + header.record_bytes > window_end) return Step::more;
   header_ = header;
+  record_in_commit_ = used_end_ != 0;
   offset_ = position_;
   payload_ = at + kRecordHeaderBytes;
   position_ += header.record_bytes;

@@ -186,8 +186,10 @@ class RecordScanner {
   // last sound record, unless that ended exactly where its commit ends.
   [[nodiscard]] bool after_hole() const { return hole_ != 0; }
   [[nodiscard]] std::uint64_t hole_begin() const { return hole_; }
-  // The hole lies in (or begins in) the commit that commit() names; else it begins where a commit should.
+  // The hole begins in the commit that was returned last before it; else it begins where a commit should.
   [[nodiscard]] bool hole_in_commit() const { return hole_in_commit_; }
+  // The record found last lies in the commit that commit() names; else its commit's header is unsound.
+  [[nodiscard]] bool record_in_commit() const { return record_in_commit_; }
   // How much nothing has been seen behind the last sound record.
   [[nodiscard]] std::uint64_t hole_bytes() const { return in_hole_ ? position_ - hole_ : 0; }
   // Behind the last sound thing, padding included.
@@ -205,6 +207,7 @@ class RecordScanner {
   std::uint64_t sound_end_ = kBlockBytes;
   std::uint64_t hole_ = 0;
   bool hole_in_commit_ = false;
+  bool record_in_commit_ = false;
   bool in_hole_ = false;
   std::uint64_t offset_ = 0;
   RecordHeader header_;

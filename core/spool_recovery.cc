@@ -217,8 +217,8 @@ Result<void> LogScan::walk(std::size_t index, bool is_last) {
         ++report_.records;
         break;
       case RecordScanner::Step::damaged_payload:
-        suspect(index, scanner.offset(), current_, "a record's content does not match its checksum",
-                scanner.header().id);
+        suspect(index, scanner.offset(), scanner.record_in_commit() ? current_ : expected_,
+                "a record's content does not match its checksum", scanner.header().id);
         break;
       default:
         base = round_down(scanner.position(), kBlockBytes);
