@@ -74,7 +74,7 @@ TEST(BlockPool, ABurstOfOneSizeStarvesNoOtherForGood) {
 }
 
 TEST(BlockPool, RandomUseNeverOverlapsAndStaysAligned) {
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937_64 random(seed);
     BlockPool pool(16 * 65536);
@@ -84,7 +84,7 @@ TEST(BlockPool, RandomUseNeverOverlapsAndStaysAligned) {
     };
     std::map<char*, Taken> taken;
     std::size_t used = 0;
-    for (int step = 0; step < 5000; ++step) {
+    for (int step = 0; step < 2000; ++step) {
       if (taken.empty() || random() % 5 < 3) {
         const std::size_t bytes = random() % (std::size_t{1} << (7 + random() % 10)) + 1;
         char* block = pool.take(bytes);

@@ -160,7 +160,7 @@ TEST(Ring, DyingItLetsGoOfAllMemoryWithoutCallingHandlers) {
   auto poll = std::make_unique<Operation>();
   auto receive = std::make_unique<Operation>();
   auto send = std::make_unique<Operation>();
-  auto bytes = std::make_unique<std::string>(64u << 20, 'x');  // more than loopback takes
+  auto bytes = std::make_unique<std::string>(24u << 20, 'x');  // more than loopback takes
   {
     const auto ring = make_ring();
     Connected pair(*ring);
