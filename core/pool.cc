@@ -30,16 +30,19 @@ std::size_t blocks_in_slab(int size_class) {
 BlockPool::BlockPool(std::size_t budget_bytes) {
   std::fill(std::begin(with_room_), std::end(with_room_), kNone);
   const std::size_t slabs = std::max<std::size_t>(budget_bytes / kLargest, 1);
-  void* reserved = mmap(nullptr, slabs * kLargest, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* reserved =
+      mmap(nullptr, slabs * kLargest, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (reserved == MAP_FAILED) return;  // an empty pool: what asks it is shed
   memory_ = static_cast<char*>(reserved);
   slabs_.resize(slabs);
+  poison(memory_, slabs * kLargest);
 }
 
 BlockPool::~BlockPool() {
   POSTERN_ASSERT(used_ == 0);
-  if (memory_ != nullptr) munmap(memory_, slabs_.size() * kLargest);
+  if (memory_ == nullptr) return;
+  unpoison(memory_, slabs_.size() * kLargest);
+  munmap(memory_, slabs_.size() * kLargest);
 }
 
 std::size_t BlockPool::class_bytes(std::size_t bytes) {
@@ -88,9 +91,11 @@ char* BlockPool::take(std::size_t bytes) {
   char* block = nullptr;
   if (slab.free != nullptr) {
     block = reinterpret_cast<char*>(slab.free);
+    unpoison(block, block_bytes(size_class));
     slab.free = slab.free->next;
   } else {
     block = memory_ + index * kLargest + slab.cut * block_bytes(size_class);
+    unpoison(block, block_bytes(size_class));
     ++slab.cut;
   }
   ++slab.out;
@@ -108,6 +113,7 @@ void BlockPool::give_back(char* block, std::size_t bytes) {
   POSTERN_ASSERT(slab.out > 0 && slab.size_class == size_class);
   const bool had_room = slab.free != nullptr || slab.cut < blocks_in_slab(size_class);
   slab.free = ::new (static_cast<void*>(block)) FreeBlock{slab.free};
+  poison(block, block_bytes(size_class));
   --slab.out;
   used_ -= block_bytes(size_class);
   if (slab.out == 0) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/assert.h"
+#include "core/poison.h"
 
 namespace postern::core {
 
@@ -30,6 +31,7 @@ class SlotPool {
     if (in_use_ >= capacity_) return nullptr;
     if (free_ == nullptr) grow();
     Slot* slot = free_;
+    unpoison(slot, sizeof(Slot));
     free_ = slot->next;
     ++in_use_;
     return ::new (static_cast<void*>(slot->storage)) T(std::forward<Arguments>(arguments)...);
@@ -39,6 +41,7 @@ class SlotPool {
     Slot* slot = reinterpret_cast<Slot*>(object);
     slot->next = free_;
     free_ = slot;
+    poison(slot, sizeof(Slot));
     --in_use_;
   }
   [[nodiscard]] std::size_t in_use() const { return in_use_; }
@@ -57,6 +60,7 @@ class SlotPool {
     for (std::size_t i = kRun; i-- > 0;) {
       runs_.back()[i].next = free_;
       free_ = &runs_.back()[i];
+      poison(free_, sizeof(Slot));
     }
   }
 

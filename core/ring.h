@@ -94,7 +94,8 @@ class Ring {
   [[nodiscard]] Time read_clock() const;
 
   // --- sockets --------------------------------------------------------------------------------------------------
-  // Multishot: result is a new descriptor (close-on-exec) each time.
+  // Multishot: result is a new descriptor (close-on-exec) each time. Ends (has_more false) with an error, such as
+  // -EMFILE when descriptors ran out: start it again once some were closed.
   void accept(int listener, Completion& completion);
   // Multishot into the ring's buffers: result octets in `buffer`; 0: the peer closed. Ends (has_more false) with
   // -ENOBUFS when buffers ran out: start it again once some were released.

@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "core/assert.h"
+#include "core/poison.h"
 #include "core/uring/probe.h"
 #include "core/uring/uring_compat.h"
 
@@ -56,17 +57,17 @@ class Mapping {
   Mapping() = default;
   explicit Mapping(std::size_t bytes)
       : bytes_(bytes),
-        address_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-                      0)) {}
-  Mapping(Mapping&& other) noexcept
-      : bytes_(other.bytes_), address_(std::exchange(other.address_, MAP_FAILED)) {}
+        address_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) {}
+  Mapping(Mapping&& other) noexcept : bytes_(other.bytes_), address_(std::exchange(other.address_, MAP_FAILED)) {}
   Mapping& operator=(Mapping&& other) noexcept {
     std::swap(bytes_, other.bytes_);
     std::swap(address_, other.address_);
     return *this;
   }
   ~Mapping() {
-    if (is_mapped()) munmap(address_, bytes_);
+    if (!is_mapped()) return;
+    unpoison(address_, bytes_);
+    munmap(address_, bytes_);
   }
   [[nodiscard]] bool is_mapped() const { return address_ != MAP_FAILED; }
   [[nodiscard]] void* address() const { return address_; }
@@ -136,8 +137,7 @@ Result<void> Ring::Implementation::make(const RingOptions& options) {
   parameters.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
                      IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED;
   parameters.cq_entries = options.submission_entries * 4;
-  if (const int code = -io_uring_queue_init_params(options.submission_entries, &ring, &parameters);
-      code != 0) {
+  if (const int code = -io_uring_queue_init_params(options.submission_entries, &ring, &parameters); code != 0) {
     return refused(uring::Step::setup, code);
   }
   made = true;
@@ -181,6 +181,7 @@ void Ring::Implementation::give_buffer(std::uint16_t id) {
   char* address = static_cast<char*>(buffer_memory.address()) + std::size_t{id} * buffer_bytes;
   io_uring_buf_ring_add(buffer_ring, address, buffer_bytes, id, io_uring_buf_ring_mask(buffer_count), 0);
   io_uring_buf_ring_advance(buffer_ring, 1);
+  poison(address, buffer_bytes);
 }
 
 void Ring::Implementation::submit() {
@@ -239,6 +240,8 @@ void Ring::Implementation::finish(const io_uring_cqe& cqe, bool call_handlers) {
       outcome.has_buffer = true;
       outcome.buffer = id;
       ++buffers_lent;
+      unpoison(static_cast<char*>(buffer_memory.address()) + std::size_t{id} * buffer_bytes,
+               static_cast<std::size_t>(cqe.res));
     } else {
       give_buffer(id);  // nothing in it: no caller need care
     }
@@ -289,15 +292,13 @@ Time Ring::submit_and_wait(std::int64_t wait_until_boot_ns) {
   bool may_wait = wait_until_boot_ns > 0 && self.set_aside.empty() && io_uring_cq_ready(ring) == 0;
   std::int64_t wait_ns = 0;
   if (may_wait) {
-    wait_ns = wait_until_boot_ns == INT64_MAX
-                  ? kLongestWaitNs
-                  : std::min(wait_until_boot_ns - clock_ns(CLOCK_BOOTTIME), kLongestWaitNs);
+    wait_ns = wait_until_boot_ns == INT64_MAX ? kLongestWaitNs
+                                              : std::min(wait_until_boot_ns - clock_ns(CLOCK_BOOTTIME), kLongestWaitNs);
     may_wait = wait_ns > 0;
   }
   int result = 0;
   if (may_wait) {
-    __kernel_timespec timeout{.tv_sec = wait_ns / kNanosecondsPerSecond,
-                              .tv_nsec = wait_ns % kNanosecondsPerSecond};
+    __kernel_timespec timeout{.tv_sec = wait_ns / kNanosecondsPerSecond, .tv_nsec = wait_ns % kNanosecondsPerSecond};
     io_uring_cqe* cqe = nullptr;
     result = io_uring_submit_and_wait_timeout(ring, &cqe, 1, &timeout, nullptr);
   } else {
@@ -306,16 +307,14 @@ Time Ring::submit_and_wait(std::int64_t wait_until_boot_ns) {
   }
   // -ETIME: nothing came. -EINTR: the next turn submits what is left. -EBUSY: reap() makes the room that was
   // missing.
-  POSTERN_ASSERT(result >= 0 || result == -ETIME || result == -EINTR || result == -EBUSY ||
-                 result == -EAGAIN);
+  POSTERN_ASSERT(result >= 0 || result == -ETIME || result == -EINTR || result == -EBUSY || result == -EAGAIN);
   return read_clock();
 }
 
 std::size_t Ring::reap() {
   Implementation& self = *implementation_;
   const std::size_t handled = self.drain(true);
-  if (io_uring_cq_has_overflow(&self.ring))
-    io_uring_get_events(&self.ring);  // what the queue had no room for
+  if (io_uring_cq_has_overflow(&self.ring)) io_uring_get_events(&self.ring);  // what the queue had no room for
   return handled;
 }
 
@@ -358,8 +357,7 @@ void Ring::send(int socket, const msghdr& message, Completion& completion) {
   set_owner(sqe, completion);
 }
 
-void Ring::connect(int socket, const sockaddr_storage& address, std::uint32_t address_bytes,
-                   Completion& completion) {
+void Ring::connect(int socket, const sockaddr_storage& address, std::uint32_t address_bytes, Completion& completion) {
   io_uring_sqe& sqe = implementation_->start(completion);
   io_uring_prep_connect(&sqe, socket, reinterpret_cast<const sockaddr*>(&address), address_bytes);
   set_owner(sqe, completion);
@@ -400,15 +398,13 @@ void Ring::unlink(int directory, const char* path, Completion& completion) {
 
 void Ring::read(int file, std::span<char> into, std::uint64_t offset, Completion& completion) {
   io_uring_sqe& sqe = implementation_->start(completion);
-  io_uring_prep_read(&sqe, file, into.data(), static_cast<unsigned>(std::min(into.size(), kSendBytesMax)),
-                     offset);
+  io_uring_prep_read(&sqe, file, into.data(), static_cast<unsigned>(std::min(into.size(), kSendBytesMax)), offset);
   set_owner(sqe, completion);
 }
 
 void Ring::write(int file, std::string_view bytes, std::uint64_t offset, Completion& completion) {
   io_uring_sqe& sqe = implementation_->start(completion);
-  io_uring_prep_write(&sqe, file, bytes.data(), static_cast<unsigned>(std::min(bytes.size(), kSendBytesMax)),
-                      offset);
+  io_uring_prep_write(&sqe, file, bytes.data(), static_cast<unsigned>(std::min(bytes.size(), kSendBytesMax)), offset);
   set_owner(sqe, completion);
 }
 
@@ -441,8 +437,7 @@ void Ring::wake(Ring& target) {
 
 std::string_view Ring::buffer(std::uint16_t id, std::int32_t octets) const {
   const Implementation& self = *implementation_;
-  POSTERN_ASSERT(id < self.buffer_count && octets >= 0 &&
-                 static_cast<std::uint32_t>(octets) <= self.buffer_bytes);
+  POSTERN_ASSERT(id < self.buffer_count && octets >= 0 && static_cast<std::uint32_t>(octets) <= self.buffer_bytes);
   return {static_cast<const char*>(self.buffer_memory.address()) + std::size_t{id} * self.buffer_bytes,
           static_cast<std::size_t>(octets)};
 }

@@ -112,5 +112,20 @@ TEST(BlockPool, RandomUseNeverOverlapsAndStaysAligned) {
   }
 }
 
+#ifdef POSTERN_ADDRESS_SANITIZER
+TEST(PoolDeathTest, TheSanitizerSeesUsesAfterGivingBack) {
+  BlockPool blocks(65536);
+  char* block = blocks.take(256);
+  block[255] = 'x';
+  blocks.give_back(block, 256);
+  EXPECT_DEATH(block[255] = 'y', "use-after-poison");
+  int live = 0;
+  SlotPool<Counted> slots(1);
+  Counted* slot = slots.make(live);
+  slots.destroy(slot);
+  EXPECT_DEATH(slot->value = 1, "use-after-poison");
+}
+#endif
+
 }  // namespace
 }  // namespace postern::core
