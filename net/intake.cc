@@ -51,9 +51,10 @@ void Intake::append(std::string_view octets) {
   if (failed_) return;  // the session drains the rest
   octets_ += octets.size();
   if (octets_ > admitted_) {
-    const std::uint64_t more = std::max<std::uint64_t>(octets_ - admitted_, kAdmitStep);
-    if (!server_.spool().admit(more)) return fail(smtp::StoreResult::no_space);
-    admitted_ += more;
+    // Anew as a whole: what was admitted in one piece is released in one piece.
+    const std::uint64_t wanted = octets_ + kAdmitStep;
+    if (!server_.spool().admit(wanted)) return fail(smtp::StoreResult::no_space);
+    server_.spool().release(std::exchange(admitted_, wanted));
   }
   if (!content_.append(octets)) return fail(smtp::StoreResult::no_space);
   if (large_step_ == LargeStep::none && octets_ > server_.inline_bytes_max()) start_large();

@@ -1,6 +1,7 @@
 #include "net/server.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <future>
 #include <pthread.h>
 #include <sched.h>
@@ -148,11 +149,16 @@ core::Result<void> Server::start_listeners() {
 
 Server::~Server() {
   if (!threads_.empty() && threads_.front().joinable()) {
-    if (!give_up_.load()) stop();
+    if (!give_up_.load() && !stop()) abandon(1);
     for (std::thread& thread : threads_) {
       if (thread.joinable()) thread.join();
     }
   }
+}
+
+void Server::abandon(int status) {
+  log_.reset();
+  std::_Exit(status);
 }
 
 // --- a worker's thread ---------------------------------------------------------------------------------------------

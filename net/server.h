@@ -49,8 +49,11 @@ class Server {
 
   // Takes new settings without dropping a connection. Error: something changed that needs a restart; says what.
   core::Result<void> reload(policy::Settings settings);
-  // Drains, for at most settings.queue.drain_seconds. True: everything ended in its own time.
-  bool stop();
+  // Drains, for at most settings.queue.drain_seconds. True: everything ended in its own time. False: the kernel may
+  // still write to what was under way, so nothing of it may be destroyed: call abandon().
+  [[nodiscard]] bool stop();
+  // Writes out the log and ends the process.
+  [[noreturn]] void abandon(int status);
   void reopen_log() { log_->reopen(); }
   // A line of the starting thread's own in the log.
   void log_line(core::Severity severity, const char* event, std::string_view note);

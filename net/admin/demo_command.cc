@@ -143,7 +143,7 @@ int run_demo(const std::string& folder) {
   }
   fmt::print("client handed in a message; the server said: {}\n", *words);
   const auto message = (*sink)->wait(20);
-  const bool in_time = (*server)->stop();
+  if (!(*server)->stop()) (*server)->abandon(1);
   if (!message) {
     fmt::print(stderr, "postern: the message was not delivered within 20 s; the log above says why\n");
     return 1;
@@ -153,7 +153,7 @@ int run_demo(const std::string& folder) {
     if (c != '\r') text += c;
   }
   fmt::print("the next hop received:\n----\n{}\n{}----\n", message->envelope, text);
-  return in_time ? 0 : 1;
+  return 0;
 }
 
 }  // namespace

@@ -93,7 +93,7 @@ int serve_command(const std::string& config) {
   (*server)->log_line(in_time ? core::Severity::info : core::Severity::warning, "stopped",
                       in_time ? "everything ended in its own time"
                               : "the drain's time was over; what was under way is in the spool");
-  server->reset();
+  if (!in_time) (*server)->abandon(0);
   return 0;
 }
 
