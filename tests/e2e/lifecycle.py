@@ -14,8 +14,8 @@ SENDER, RECIPIENT = "alice@example.net", "bob@remote.example"
 
 
 class Later(Script):
-    def greeting(self, session):
-        return "421 4.3.2 later"
+    def rcpt(self, session, address, parameters):
+        return "450 4.2.0 later"
 
 
 class LifeCase(Case):
@@ -73,7 +73,7 @@ class CommandLine(LifeCase):
         # text, line, column (None: any), words that must be said
         cases = [
             (base + service + "  [service.relay]\n  requre_auth = true\n", 9, 3, ["requre_auth", "require_auth"]),
-            (base + service + "errors = \"many\"\n", 8, None, ["errors", "integer"]),
+            (base + service + "errors = \"many\"\n", 8, None, ["errors", "whole number", "20"]),
             (base.replace("127.0.0.1/32", "127.0.0.300/32") + service, 3, None, ["127.0.0.300/32"]),
             (base + service.replace("127.0.0.1:0", "127.0.0.1"), 7, None, ["port"]),
             (base + service + "access = [\"any\"\n[service.relay]\n", None, None, []),
@@ -261,9 +261,8 @@ class Reload(LifeCase):
             open_before.ehlo()
             self.assertEqual(open_before.command(f"MAIL FROM:<{SENDER}>").code, 250)
             self.assertEqual(open_before.command(f"RCPT TO:<{RECIPIENT}>").code, 250)
-            self.postern.change(service=[{"name": "smtp", "listen": [f"127.0.0.1:{self.postern.port()}"],
-                                          "relay": {"require_auth": True}}])
-            self.postern.reload()
+            self.postern.change(service=[{"name": "smtp", "relay": {"require_auth": True}}])
+            self.assertEqual(self.postern.reload()["event"], "reloaded")
             with RawClient(self.postern.port()) as after:
                 after.ehlo()
                 self.assertEqual(after.command(f"MAIL FROM:<{SENDER}>").code, 250)
@@ -280,16 +279,28 @@ class Reload(LifeCase):
         self.hand_in(subject="old")
         self.sink.wait_for(1)
         self.postern.change(route=[route_to(other.port)])
-        self.postern.reload()
+        self.assertEqual(self.postern.reload()["event"], "reloaded")
         self.hand_in(subject="new")
         self.assertEqual(other.wait_for(1)[0].header("Subject"), "new 0")
         self.assertEqual(len(self.sink.messages), 1)
 
+    def test_what_needs_a_restart_is_refused_whole(self):
+        self.start()
+        self.postern.change(service=[{"name": "smtp", "listen": ["127.0.0.1:0", "127.0.0.2:0"],
+                                      "relay": {"require_auth": True}}])
+        answer = self.postern.reload()
+        self.assertEqual(answer["event"], "reload_failed")
+        self.assertIn("listen", answer["note"])
+        self.hand_in()
+        self.sink.wait_for(1)
+
     def test_bad_file_keeps_the_old_settings(self):
         self.start()
-        self.postern.write(open(self.postern.config, encoding="utf-8").read().replace("hostname", "hostnme"))
+        with open(self.postern.config, encoding="utf-8") as file:
+            text = file.read()
+        self.postern.write(text.replace("hostname", "hostnme"))
         before = len(self.postern.log())
-        self.postern.reload()
+        self.assertEqual(self.postern.reload()["event"], "reload_failed")
         said = self.postern.program.wait_for_line(r"hostnme", after=before)
         self.assertTrue(said)
         self.assertIn(f"{self.postern.config}:1:", self.postern.log()[before:])
@@ -312,7 +323,7 @@ class Reload(LifeCase):
             thread.start()
         for number in range(20):
             self.postern.change(lan=["127.0.0.1/32", f"10.{number}.0.0/16"])
-            self.postern.reload()
+            self.assertEqual(self.postern.reload()["event"], "reloaded")
         stop.set()
         for thread in threads:
             thread.join()
@@ -323,8 +334,9 @@ class Stopping(LifeCase):
     def test_drain(self):
         """A message under way is finished and acknowledged; who idles is told 421; the exit status is 0."""
         self.start()
-        idle = RawClient(self.postern.port())
-        busy = RawClient(self.postern.port())
+        idle, busy = RawClient(self.postern.port()), RawClient(self.postern.port())
+        self.addCleanup(idle.close)
+        self.addCleanup(busy.close)
         busy.ehlo()
         busy.pipeline([f"MAIL FROM:<{SENDER}>", f"RCPT TO:<{RECIPIENT}>"])
         self.assertEqual(busy.command("DATA").code, 354)
@@ -408,10 +420,12 @@ class Queue(LifeCase):
         self.assertTrue(out + error)
         # Removal is an outcome: it outlives a crash.
         self.postern.kill9()
-        good = self.track(Sink())
-        self.postern.change(route=[route_to(good.port)])
         self.postern.start()
         self.assertEqual(sorted(self.ids()), sorted([first, third]))
+        good = self.track(Sink())
+        self.postern.change(route=[route_to(good.port)])
+        self.assertEqual(self.postern.reload()["event"], "reloaded")
+        wait_until(lambda: "now" not in self.postern.queue("list")[1], "the attempts after the start to end")
         self.assertEqual(self.postern.queue("retry", third)[0], 0)
         good.wait_for(1)
         wait_until(lambda: self.ids() == [first], "only the first to be left")

@@ -13,14 +13,15 @@ QUICK = {"retry_seconds": [1]}
 
 
 class HopCase(Case):
-    def start(self, hop, *, home=True, **settings):
-        """Postern between the test and `hop` (a route, or a sink for everything); bounces go to self.home."""
+    def start(self, hop, *, home=True, name="postern", **settings):
+        """Postern between the test and `hop` (a route, or a sink for everything); bounces go to self.home. `name`
+        tells the several instances of one test apart."""
         route = hop if isinstance(hop, dict) else route_to(hop.port)
         routes = [route]
         if home:
             self.home = self.track(Sink())
             routes.insert(0, route_to(self.home.port, "example.net"))
-        self.postern = Postern(self, route=routes, **{"queue": QUICK, **settings})
+        self.postern = Postern(self, name=name, route=routes, **{"queue": QUICK, **settings})
 
     def hand_in(self, content=None, recipients=(RECIPIENT,), sender=SENDER, **parameters):
         content = content or message()
@@ -130,16 +131,26 @@ class Outcomes(HopCase):
         busy = self.track(Sink(Busy()))
         for name, first_port in (("down", free_port()), ("busy", busy.port)):
             with self.subTest(first=name):
-                self.start({"domain": "*", "to": [f"smtp:127.0.0.1:{first_port}", f"smtp:127.0.0.1:{second.port}"]})
+                self.start({"domain": "*", "to": [f"smtp:127.0.0.1:{first_port}", f"smtp:127.0.0.1:{second.port}"]},
+                           name=name)
                 self.hand_in()
                 second.wait_for(1)
                 second.clear()
-                self.postern.kill()
         first = self.track(Sink())
         self.start({"domain": "*", "to": [f"smtp:127.0.0.1:{first.port}", f"smtp:127.0.0.1:{second.port}"]})
         self.hand_in()
         first.wait_for(1)
         self.assertEqual(second.messages, [])
+
+    def test_words_of_a_busy_hop(self):
+        """What the hop said in its greeting is what the operator sees."""
+        class Busy(Script):
+            def greeting(self, session):
+                return "421 4.3.2 come back after lunch"
+
+        self.start(self.track(Sink(Busy())))
+        self.hand_in()
+        wait_until(lambda: "after lunch" in self.postern.queue("list")[1], "the hop's words", every=0.1)
 
     def retried(self, script, tries):
         sink = self.track(Sink(script))
@@ -219,11 +230,10 @@ class Bounces(HopCase):
     def test_stages(self):
         for stage, reply, status in (("mail", "553 5.1.8 bad sender", "5.1.8"), ("data", "554 5.5.1 no", "5.5.1"),
                                      ("message", "554 5.7.1 spam", "5.7.1"), ("message", "554 no code", "5.0.0")):
-            with self.subTest(stage=stage):
-                self.refusing(stage, reply)
+            with self.subTest(stage=stage, reply=reply):
+                self.refusing(stage, reply, name=f"{stage}{status}")
                 self.hand_in()
                 self.assertEqual(self.bounce()[2][0]["Status"], status)
-                self.postern.kill()
 
     def test_what_may_not_bounce(self):
         """The null sender and NOTIFY=NEVER get nothing; the message just ends."""
@@ -362,12 +372,14 @@ class MissingExtensions(HopCase):
 
 
 class Connections(HopCase):
-    def send_many(self, count, domain="remote.example"):
-        with RawClient(self.postern.port()) as client:
-            client.ehlo()
-            for number in range(count):
-                answer = client.hand_in(SENDER, [f"r{number}@{domain}"], message())
-                self.assertEqual(answer.code, 250, answer)
+    def send_many(self, count, connections=1):
+        """Over several connections, so that each worker gets its part."""
+        for start in range(0, count, count // connections):
+            with RawClient(self.postern.port()) as client:
+                client.ehlo()
+                for number in range(start, start + count // connections):
+                    answer = client.hand_in(SENDER, [f"r{number}@remote.example"], message())
+                    self.assertEqual(answer.code, 250, answer)
 
     def test_reuse_and_limit(self):
         class Slow(Script):
@@ -379,7 +391,7 @@ class Connections(HopCase):
 
         sink = self.track(Sink(Slow()))
         self.start(route_to(sink.port, connections=3))
-        self.send_many(300)
+        self.send_many(300, connections=30)
         wait_until(lambda: sink.open_now == 3, "three connections")
         Slow.gate.set()
         sink.wait_for(300)
@@ -389,7 +401,7 @@ class Connections(HopCase):
     def test_messages_per_connection(self):
         sink = self.track(Sink())
         self.start(route_to(sink.port, connections=2, messages_per_connection=10))
-        self.send_many(100)
+        self.send_many(100, connections=10)
         sink.wait_for(100)
         carried = {}
         for each in sink.messages:

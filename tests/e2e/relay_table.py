@@ -171,7 +171,8 @@ class Steps(RelayCase):
             client.ehlo()
             self.expect(client.command(f"MAIL FROM:<{THEIRS}>"), 250)
             for bad in ("<bob>", "<bob@>", "<@example.net>", "<bob@@example.net>", "<bob@exa mple.net>",
-                        "<bob@example.net", "<bob@.example.net>", "<b..ob@example.net>", "<bob@-x.example>", "<bob@[300.1.1.1]>", "<>", ""):
+                        "<bob@example.net", "<bob@.example.net>", "<b..ob@example.net>", "<bob@-x.example>",
+                        "<bob@[300.1.1.1]>", "<>", ""):
                 with self.subTest(path=bad):
                     answer = client.command(f"RCPT TO:{bad}")
                     self.assertIn(answer.code, (501, 550, 553), answer)

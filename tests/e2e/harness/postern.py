@@ -35,7 +35,7 @@ class Postern:
         self.settings = {
             "hostname": "mail.example.net", "local_domains": ["example.net"], "lan": ["127.0.0.1/32"],
             "spool": os.path.join(self.folder, "spool"), "postmaster": "postmaster@example.net",
-            "admin": {"socket": self.control},
+            "admin": {"socket": self.control}, "limits": {"connections": 10000},
             "service": [{"name": "smtp"}],
         }
         self.program: process.Program | None = None
