@@ -158,6 +158,7 @@ bool Outbound::handle(const smtp::ClientStep& step) {
       finish_job(false);
       return true;
     case ClientEvent::broken:
+      if (job_ == nullptr && !was_ready_) fail_hop(step.result);
       finish_job(true);
       close();
       return false;
@@ -193,11 +194,16 @@ bool Outbound::worth_another_connection() const {
   });
 }
 
+// It never got as far as a transaction: the greeting or EHLO went wrong. Its words go to whoever waits.
+void Outbound::fail_hop(const smtp::RecipientResult& cause) {
+  std::string words = cause.by_peer ? std::to_string(cause.code) + " " : std::string();
+  if (cause.by_peer && !cause.enhanced.empty()) words += std::string(cause.enhanced) + " ";
+  words += cause.text;
+  lane_.hop_failed(*this, words);
+}
+
 void Outbound::finish_job(bool broken) {
-  if (job_ == nullptr) {
-    if (broken && !was_ready_) lane_.hop_failed(*this, "no usable SMTP greeting");
-    return;
-  }
+  if (job_ == nullptr) return;
   DeliveryJob& job = *std::exchange(job_, nullptr);
   if (broken) {
     job_ = &job;

@@ -61,6 +61,7 @@ class Outbound {
   bool handle(const smtp::ClientStep& step);
   void take_result(const smtp::RecipientResult& result);
   void begin(DeliveryJob& job);
+  void fail_hop(const smtp::RecipientResult& cause);
   void finish_job(bool broken);
   [[nodiscard]] bool worth_another_connection() const;
   void arm_receive();
