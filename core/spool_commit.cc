@@ -132,7 +132,7 @@ void CommitLog::log_outcome(const RecordHeader& header, std::string_view payload
     if (durable != nullptr) waiting.waiters.push(*durable);
     return;
   }
-  std::memcpy(record + kRecordHeaderBytes, payload.data(), payload.size());
+  if (!payload.empty()) std::memcpy(record + kRecordHeaderBytes, payload.data(), payload.size());
   finish_record(header, record);
   if (header.type == RecordType::finish && header.is_large()) open_->has_large_outcomes = true;
   if (durable != nullptr) open_->outcomes.push(*durable);
