@@ -38,7 +38,7 @@ class PlainLocalPart {
 // Does it look as if an address was meant? Then say what is wrong with that address, not with a domain.
 bool looks_like_address(std::string_view text) {
   if (text.find(':') != std::string_view::npos || text.find('/') != std::string_view::npos) return true;
-  return text.find_first_not_of("0123456789.") == std::string_view::npos;
+  return !text.empty() && text.find_first_not_of("0123456789.") == std::string_view::npos;
 }
 
 }  // namespace
@@ -50,8 +50,7 @@ std::expected<AddressEntry, std::string> AddressEntry::parse(std::string_view te
   if (const std::size_t at = text.rfind('@'); at != std::string_view::npos) {
     const DomainName domain(text.substr(at + 1));
     const PlainLocalPart local_part(text.substr(0, at));
-    if (at == 0)
-      return std::unexpected(shown + " has nothing before the @; a whole domain is written without it");
+    if (at == 0) return std::unexpected(shown + " has nothing before the @; a whole domain is written without it");
     if (domain.empty()) return std::unexpected(shown + " has no valid domain behind the @");
     if (local_part.with_at().empty()) return std::unexpected(shown + " has a local part that is too long");
     entry.kind = AddressEntryKind::mailbox;
@@ -113,9 +112,8 @@ AddressList::AddressList(std::span<const std::string> entries) {
 
 bool AddressList::matches_domain(std::string_view normalised) const noexcept {
   if (domains_.contains(normalised)) return true;
-  return !subdomains_.empty() && any_parent_domain(normalised, [this](std::string_view parent) {
-    return subdomains_.contains(parent);
-  });
+  return !subdomains_.empty() &&
+         any_parent_domain(normalised, [this](std::string_view parent) { return subdomains_.contains(parent); });
 }
 
 bool AddressList::matches_host_name(std::string_view host_name) const noexcept {
@@ -154,8 +152,7 @@ bool AddressList::empty() const noexcept {
 }
 
 std::size_t AddressList::memory_bytes() const noexcept {
-  return hosts_.memory_bytes() + domains_.memory_bytes() + subdomains_.memory_bytes() +
-         mailboxes_.memory_bytes();
+  return hosts_.memory_bytes() + domains_.memory_bytes() + subdomains_.memory_bytes() + mailboxes_.memory_bytes();
 }
 
 }  // namespace postern::policy

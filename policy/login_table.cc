@@ -126,8 +126,7 @@ struct LoginTable::Implementation {
   }
 
   [[nodiscard]] std::uint64_t stamp_of(const Key& key, std::int64_t expiry) const noexcept {
-    const std::uint64_t head = (key.v4 ? std::uint64_t{1} << 63 : 0) | static_cast<std::uint64_t>(expiry)
-                                                                           << 32;
+    const std::uint64_t head = (key.v4 ? std::uint64_t{1} << 63 : 0) | static_cast<std::uint64_t>(expiry) << 32;
     return head | mix(mix(key.word + secret) ^ head ^ secret) >> 32;
   }
 
@@ -149,8 +148,7 @@ struct LoginTable::Implementation {
     for (const std::size_t place : places.bucket) {
       for (Cell& entry : buckets[place].entries) {
         const std::uint64_t stamp = entry.stamp.load(std::memory_order_relaxed);
-        if (stamp != 0 && is_v4_stamp(stamp) == key.v4 &&
-            entry.key.load(std::memory_order_relaxed) == key.word) {
+        if (stamp != 0 && is_v4_stamp(stamp) == key.v4 && entry.key.load(std::memory_order_relaxed) == key.word) {
           return &entry;
         }
       }
@@ -158,15 +156,24 @@ struct LoginTable::Implementation {
     return nullptr;
   }
 
-  [[nodiscard]] Cell& first_to_expire(const Places& places) noexcept {
-    Cell* chosen = &buckets[places.bucket[0]].entries[0];
-    for (const std::size_t place : places.bucket) {
-      for (Cell& entry : buckets[place].entries) {
+  // Where a new machine goes: the bucket with more room, so that both fill evenly ("the power of two choices"); when
+  // neither has room, what expires first. Under the shard's lock.
+  [[nodiscard]] Cell& place_for_new(const Places& places, std::int64_t now) noexcept {
+    Cell* first_to_expire[2] = {};
+    int room[2] = {};
+    for (int choice = 0; choice < 2; ++choice) {
+      std::int64_t earliest = kExpiryMax + 1;
+      for (Cell& entry : buckets[places.bucket[choice]].entries) {
         const std::int64_t expiry = expiry_of(entry.stamp.load(std::memory_order_relaxed));
-        if (expiry < expiry_of(chosen->stamp.load(std::memory_order_relaxed))) chosen = &entry;
+        if (expiry <= now) ++room[choice];
+        if (expiry >= earliest) continue;
+        earliest = expiry;
+        first_to_expire[choice] = &entry;
       }
     }
-    return *chosen;
+    if (room[0] != room[1]) return *first_to_expire[room[0] > room[1] ? 0 : 1];
+    const auto expiry = [](const Cell* entry) { return expiry_of(entry->stamp.load(std::memory_order_relaxed)); };
+    return expiry(first_to_expire[1]) < expiry(first_to_expire[0]) ? *first_to_expire[1] : *first_to_expire[0];
   }
 
   static constexpr std::size_t kPerRow = kEntriesPerBucket * kShards;
@@ -179,25 +186,22 @@ struct LoginTable::Implementation {
   std::atomic<std::uint64_t> evictions{0};
 };
 
-LoginTable::LoginTable(const LoginTableOptions& options)
-    : implementation_(std::make_unique<Implementation>(options)) {}
+LoginTable::LoginTable(const LoginTableOptions& options) : implementation_(std::make_unique<Implementation>(options)) {}
 
 LoginTable::~LoginTable() = default;
 
-void LoginTable::grant(const core::IpAddress& machine, std::int64_t now_boot_seconds,
-                       std::uint32_t seconds) noexcept {
+void LoginTable::grant(const core::IpAddress& machine, std::int64_t now_boot_seconds, std::uint32_t seconds) noexcept {
   Implementation& table = *implementation_;
   const Key key = table.key_of(machine);
   const Implementation::Places places = table.places_of(key);
   const std::int64_t window = seconds != 0 ? seconds : table.options.window_seconds;
-  const std::uint64_t stamp =
-      table.stamp_of(key, std::clamp<std::int64_t>(now_boot_seconds + window, 0, kExpiryMax));
+  const std::uint64_t stamp = table.stamp_of(key, std::clamp<std::int64_t>(now_boot_seconds + window, 0, kExpiryMax));
   const Holding holding(table.locks[places.shard]);
   if (Cell* held = table.held_by(places, key)) {
     held->stamp.store(stamp, std::memory_order_release);
     return;
   }
-  Cell& entry = table.first_to_expire(places);
+  Cell& entry = table.place_for_new(places, now_boot_seconds);
   if (expiry_of(entry.stamp.load(std::memory_order_relaxed)) > now_boot_seconds) {
     table.evictions.fetch_add(1, std::memory_order_relaxed);
   }
@@ -231,8 +235,7 @@ std::vector<LoginTable::Entry> LoginTable::live(std::int64_t now_boot_seconds) c
   std::vector<Entry> found;
   for (std::size_t shard = 0; shard < kShards; ++shard) {
     for (std::size_t i = 0; i < table.buckets_per_shard; ++i) {
-      const Holding holding(
-          table.locks[shard]);  // a bucket at a time: a login never waits for the whole table
+      const Holding holding(table.locks[shard]);  // a bucket at a time: a login never waits for the whole table
       for (const auto& entry : table.buckets[shard * table.buckets_per_shard + i].entries) {
         const std::uint64_t stamp = entry.stamp.load(std::memory_order_relaxed);
         if (stamp == 0 || expiry_of(stamp) <= now_boot_seconds) continue;

@@ -1,0 +1,182 @@
+// What `check` and `serve` refuse, warn of and note.
+#include <gtest/gtest.h>
+#include <string>
+
+#include "policy/settings.h"
+
+#include "tests/policy/support.h"
+
+namespace postern::policy {
+namespace {
+
+using testing::prefix;
+
+Settings safe() {
+  Settings settings = testing::base_settings();
+  ServiceSettings& service = settings.services.emplace_back();
+  service.name = "smtp";
+  service.listen = {core::Endpoint::parse("0.0.0.0:25").value()};
+  service.line = 7;
+  RouteSettings& route = settings.routes.emplace_back();
+  route.domain = "*";
+  return settings;
+}
+
+std::string found(const Settings& settings, DiagnosticKind kind, const std::vector<core::IpPrefix>& own = {}) {
+  std::string text;
+  for (const Diagnostic& diagnostic : check_settings(settings, own)) {
+    if (diagnostic.kind == kind) text += diagnostic.format("f") + "\n";
+  }
+  return text;
+}
+
+void expect_open(Settings settings, std::string_view part) {
+  const std::string errors = found(settings, DiagnosticKind::error);
+  EXPECT_NE(errors.find(part), std::string::npos) << errors;
+  EXPECT_NE(errors.find("f:7:1: error: service 'smtp':"), std::string::npos) << errors;
+  settings.services[0].i_know_this_is_an_open_relay = true;
+  EXPECT_EQ(found(settings, DiagnosticKind::error), "") << "said to be known";
+  EXPECT_NE(found(settings, DiagnosticKind::warning).find(part), std::string::npos) << "and still told";
+  // The word of one service does not speak for another one.
+  settings.services.push_back(settings.services[0]);
+  settings.services[1].name = "other";
+  settings.services[1].i_know_this_is_an_open_relay = false;
+  EXPECT_NE(found(settings, DiagnosticKind::error).find("service 'other'"), std::string::npos);
+}
+
+TEST(SettingsCheck, SafeSettingsAreQuiet) {
+  EXPECT_TRUE(check_settings(safe(), {}).empty());
+}
+
+TEST(SettingsCheck, Rows6And7) {
+  Settings settings = safe();
+  settings.services[0].relay.outside_lan = true;
+  expect_open(settings, "row 6");
+  settings.services[0].relay.non_local_senders = false;
+  expect_open(settings, "row 7");
+  settings.services[0].relay.after_login = true;
+  EXPECT_EQ(found(settings, DiagnosticKind::error), "") << "ignored there";
+  settings.services[0].relay.after_login = false;
+  settings.services[0].relay.require_auth = true;
+  EXPECT_EQ(found(settings, DiagnosticKind::error), "") << "ignored there";
+}
+
+TEST(SettingsCheck, AWholeFamilyInTheLan) {
+  for (const auto& lan : std::vector<std::vector<const char*>>{{"0.0.0.0/0"},
+                                                               {"::/0"},
+                                                               {"2000::/3"},
+                                                               {"10.0.0.0/8", "0.0.0.0/1", "128.0.0.0/1"},
+                                                               {"2000::/4", "3000::/4"},
+                                                               {"::ffff:0:0/96"}}) {
+    Settings settings = safe();
+    settings.lan.clear();
+    for (const char* text : lan) settings.lan.push_back(prefix(text));
+    expect_open(settings, "'lan' holds the whole Internet");
+  }
+  Settings settings = safe();
+  settings.lan = {prefix("0.0.0.0/1"), prefix("128.0.0.0/2"), prefix("2000::/4"), prefix("255.255.255.255/32")};
+  EXPECT_EQ(found(settings, DiagnosticKind::error), "");
+}
+
+TEST(SettingsCheck, AlwaysFrom) {
+  Settings settings = safe();
+  RelaySettings& relay = settings.services[0].relay;
+  relay.always_from = {"0.0.0.0/0"};
+  EXPECT_EQ(found(settings, DiagnosticKind::error), "") << "not ticked";
+  EXPECT_NE(found(settings, DiagnosticKind::note).find("always_from has 1 entry and does nothing"), std::string::npos);
+  relay.always_from_enabled = true;
+  expect_open(settings, "always_from holds the whole Internet");
+  relay.always_from = {"192.0.2.0/24"};
+  EXPECT_TRUE(check_settings(settings, {}).empty()) << "hosts are fine";
+  for (const char* sender : {"boss@example.net", "partner.example", ".partner.example"}) {
+    relay.always_from = {"192.0.2.0/24", sender};
+    expect_open(settings, "anybody can forge");
+  }
+  for (const char* access : {"192.168.0.0/16", "10.0.0.0/8", "2001:db8::/32"}) {
+    settings.services[0].access = {access};
+    EXPECT_EQ(found(settings, DiagnosticKind::error), "") << access;
+  }
+  settings.services[0].access = {"0.0.0.0/1", "128.0.0.0/1"};
+  expect_open(settings, "anybody can forge");
+  settings.services[0].access = {"128.0.0.0/1"};
+  expect_open(settings, "anybody can forge");
+}
+
+TEST(SettingsCheck, AlwaysTo) {
+  Settings settings = safe();
+  settings.services[0].relay.always_to = {"backup.example", "*"};
+  EXPECT_EQ(found(settings, DiagnosticKind::error), "");
+  EXPECT_NE(found(settings, DiagnosticKind::note).find("always_to has 2 entries"), std::string::npos);
+  settings.services[0].relay.always_to_enabled = true;
+  expect_open(settings, "\"*\" in always_to");
+  settings.services[0].relay.always_to = {"backup.example"};
+  EXPECT_TRUE(check_settings(settings, {}).empty());
+}
+
+TEST(SettingsCheck, Warnings) {
+  Settings settings = safe();
+  settings.services[0].relay.require_auth = true;
+  std::string warnings = found(settings, DiagnosticKind::warning);
+  EXPECT_NE(warnings.find("require_auth on port 25"), std::string::npos);
+  EXPECT_NE(warnings.find("no AUTH is offered"), std::string::npos);
+  settings.services[0].listen[0].port = 587;
+  EXPECT_EQ(found(settings, DiagnosticKind::warning).find("port 25"), std::string::npos);
+  settings.services[0].relay.require_auth = false;
+  settings.services[0].auth_scope_all = true;
+  EXPECT_NE(found(settings, DiagnosticKind::warning).find("nobody can send mail here"), std::string::npos);
+  settings = safe();
+  settings.services[0].access = {};
+  EXPECT_NE(found(settings, DiagnosticKind::warning).find("nobody may connect"), std::string::npos);
+  settings = safe();
+  settings.routes.clear();
+  EXPECT_NE(found(settings, DiagnosticKind::warning).find("never delivered"), std::string::npos);
+  settings.routes.emplace_back().domain = "example.net";
+  EXPECT_NE(found(settings, DiagnosticKind::warning).find("'second.example'"), std::string::npos);
+  EXPECT_EQ(found(settings, DiagnosticKind::warning).find("'example.net'"), std::string::npos);
+}
+
+TEST(SettingsCheck, ALanWiderThanTheMachinesNetworks) {
+  Settings settings = safe();
+  settings.lan = {prefix("127.0.0.0/8"),      prefix("::1/128"),     prefix("192.168.1.0/24"),
+                  prefix("192.168.1.128/25"), prefix("203.0.113.7"), prefix("2001:db8:1::/64")};
+  const std::vector<core::IpPrefix> own = {prefix("192.168.1.0/24"), prefix("2001:db8:1::/48")};
+  EXPECT_EQ(found(settings, DiagnosticKind::warning, own), "");
+  settings.lan.push_back(prefix("192.168.0.0/16"));
+  EXPECT_NE(found(settings, DiagnosticKind::warning, own).find("192.168.0.0/16, which is wider"), std::string::npos);
+  EXPECT_EQ(found(settings, DiagnosticKind::warning, {}), "") << "not checked without them";
+  settings.lan.back() = prefix("2001:db8::/32");
+  EXPECT_NE(found(settings, DiagnosticKind::warning, own).find("2001:db8::/32"), std::string::npos);
+}
+
+std::string greyed(const ServiceSettings& service, bool set_only) {
+  std::string names;
+  for (const GreyedOption& option : greyed_options(service)) {
+    if (!set_only || option.set) names += std::string(option.name) + " ";
+  }
+  return names;
+}
+
+TEST(SettingsCheck, GreyedOptionsAreNamed) {
+  Settings settings = safe();
+  ServiceSettings& service = settings.services[0];
+  EXPECT_EQ(greyed(service, false), "login_counts_as_auth ");
+  service.relay.after_login = true;
+  EXPECT_EQ(greyed(service, false), "outside_lan non_local_senders login_counts_as_auth ");
+  service.relay.require_auth = true;
+  EXPECT_EQ(greyed(service, false), "after_login outside_lan non_local_senders ");
+  EXPECT_EQ(greyed(service, true), "after_login ");
+  service.relay.login_counts_as_auth = true;
+  EXPECT_EQ(greyed(service, false), "outside_lan non_local_senders ");
+  service.relay.outside_lan = true;
+  service.relay.non_local_senders = false;
+  service.reject_forged_local = false;
+  service.exempt_authenticated = false;
+  const std::string notes = found(settings, DiagnosticKind::note);
+  for (const char* name : {"outside_lan", "non_local_senders", "exempt_authenticated"}) {
+    EXPECT_NE(notes.find(std::string(name) + " is kept and does nothing"), std::string::npos) << notes;
+  }
+  EXPECT_EQ(notes.find("login_counts_as_auth is kept"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace postern::policy

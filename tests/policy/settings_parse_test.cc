@@ -1,0 +1,370 @@
+// The settings file: values, defaults, and mistakes with their places and hints.
+#include <algorithm>
+#include <gtest/gtest.h>
+#include <string>
+
+#include "policy/settings.h"
+#include "policy/settings_reader.h"
+
+#include "tests/policy/support.h"
+
+namespace postern::policy {
+namespace {
+
+constexpr const char* kSmallest = R"(hostname = "mail.example.net"
+[[service]]
+name = "smtp"
+listen = ["127.0.0.1:0"]
+)";
+
+std::string all_of(const ParsedSettings& parsed) {
+  std::string text;
+  for (const Diagnostic& diagnostic : parsed.diagnostics) text += diagnostic.format("f") + "\n";
+  return text;
+}
+
+// `extra` stands behind the first line of a file that is otherwise right.
+ParsedSettings with(const std::string& extra) {
+  const std::string smallest = kSmallest;
+  const std::size_t second_line = smallest.find("[[service]]");
+  return parse_settings(smallest.substr(0, second_line) + extra + "\n" + smallest.substr(second_line));
+}
+ParsedSettings with_service(const std::string& extra) {
+  return parse_settings(std::string(kSmallest) + extra);
+}
+
+void expect_error(const ParsedSettings& parsed, std::string_view part, std::string_view place = "") {
+  EXPECT_FALSE(parsed.ok());
+  const std::string all = all_of(parsed);
+  EXPECT_NE(all.find(part), std::string::npos) << "wanted: " << part << "\ngot: " << all;
+  if (!place.empty()) {
+    EXPECT_NE(all.find("f:" + std::string(place) + ": error:"), std::string::npos)
+        << "wanted at " << place << "\ngot: " << all;
+  }
+}
+
+TEST(SettingsParse, TheSmallestFileGivesTheDefaults) {
+  const ParsedSettings parsed = parse_settings(kSmallest);
+  ASSERT_TRUE(parsed.ok()) << all_of(parsed);
+  EXPECT_TRUE(parsed.diagnostics.empty());
+  const Settings& s = parsed.settings;
+  EXPECT_EQ(s.hostname, "mail.example.net");
+  EXPECT_EQ(s.postmaster, "postmaster@mail.example.net");
+  EXPECT_EQ(s.limits.connections, 100000u);
+  EXPECT_EQ(s.logins.window_seconds, 300u);
+  ASSERT_EQ(s.services.size(), 1u);
+  const ServiceSettings& service = s.services[0];
+  EXPECT_EQ(service.line, 2u);
+  EXPECT_TRUE(service.reject_forged_local);
+  EXPECT_TRUE(service.exempt_authenticated);
+  EXPECT_EQ(service.access, std::vector<std::string>{"any"});
+  EXPECT_EQ(service.errors, 20u);
+  EXPECT_FALSE(service.relay.require_auth);
+  EXPECT_FALSE(service.relay.after_login);
+  EXPECT_FALSE(service.relay.outside_lan);
+  EXPECT_TRUE(service.relay.non_local_senders);
+  EXPECT_FALSE(service.relay.always_from_enabled);
+  EXPECT_FALSE(service.relay.always_to_enabled);
+  EXPECT_FALSE(service.relay.login_counts_as_auth);
+}
+
+TEST(SettingsParse, EveryKeyIsRead) {
+  const ParsedSettings parsed = parse_settings(R"(
+hostname = "MX.Example.net."
+local_domains = ["Example.NET", "bücher.example"]
+lan = ["192.168.0.0/16", "::1/128", "::ffff:10.0.0.0/104"]
+spool = "/tmp/spool"
+workers = 3
+proxy_from = ["10.0.0.1"]
+xclient_from = ["127.0.0.1"]
+postmaster = "root@example.net"
+[log]
+format = "json"
+to = "/var/log/postern.log"
+[limits]
+connections = 1
+message_bytes = 2048
+recipients = 3
+idle_seconds = 4
+session_seconds = 5
+connections_per_machine = 6
+queue_messages = 7
+memory_bytes = 1048577
+hops = 9
+[logins]
+window_seconds = 10
+ipv6_prefix = 56
+machines = 1024
+[queue]
+retry_seconds = [1, 2]
+lifetime_seconds = 12
+drain_seconds = 0
+[admin]
+socket = "/tmp/control"
+[[service]]
+name = "in"
+listen = ["192.0.2.1:25", "[2001:db8::1]:25"]
+tls = "none"
+submission = false
+proxy_protocol = true
+reject_forged_local = false
+exempt_authenticated = false
+access = ["192.0.2.0/24"]
+blacklist = ["bad.example"]
+whitelist = ["user@bad.example"]
+errors = 0
+long_lines = true
+i_know_this_is_an_open_relay = true
+[service.relay]
+require_auth = true
+after_login = true
+outside_lan = true
+non_local_senders = false
+always_from_enabled = true
+always_from = ["198.51.100.0/24", "x@partner.example"]
+always_to_enabled = true
+always_to = ["*"]
+login_counts_as_auth = true
+[service.auth]
+scope = "all"
+mechanisms = []
+[[route]]
+domain = "Example.Net"
+to = ["lmtp:127.0.0.1:24"]
+tls = "none"
+connections = 2
+messages_per_connection = 3
+[[route]]
+domain = ".example.org"
+to = ["smtp:[2001:db8::9]:2525", "[::1]:26"]
+[[route]]
+domain = "*"
+to = ["smtp:Smart.Example.org:587"]
+)");
+  ASSERT_TRUE(parsed.diagnostics.empty()) << all_of(parsed);
+  const Settings& s = parsed.settings;
+  EXPECT_EQ(s.hostname, "mx.example.net");
+  EXPECT_EQ(s.local_domains, (std::vector<std::string>{"example.net", "xn--bcher-kva.example"}));
+  ASSERT_EQ(s.lan.size(), 3u);
+  EXPECT_EQ(s.lan[2], testing::prefix("10.0.0.0/8"));
+  EXPECT_EQ(s.spool, "/tmp/spool");
+  EXPECT_EQ(s.workers, 3u);
+  EXPECT_EQ(s.proxy_from.at(0), testing::prefix("10.0.0.1"));
+  EXPECT_EQ(s.xclient_from.at(0), testing::prefix("127.0.0.1"));
+  EXPECT_EQ(s.postmaster, "root@example.net");
+  EXPECT_TRUE(s.log.json);
+  EXPECT_EQ(s.log.to, "/var/log/postern.log");
+  EXPECT_EQ(s.limits.connections, 1u);
+  EXPECT_EQ(s.limits.message_bytes, 2048u);
+  EXPECT_EQ(s.limits.recipients, 3u);
+  EXPECT_EQ(s.limits.idle_seconds, 4u);
+  EXPECT_EQ(s.limits.session_seconds, 5u);
+  EXPECT_EQ(s.limits.connections_per_machine, 6u);
+  EXPECT_EQ(s.limits.queue_messages, 7u);
+  EXPECT_EQ(s.limits.memory_bytes, 1048577u);
+  EXPECT_EQ(s.limits.hops, 9u);
+  EXPECT_EQ(s.logins.window_seconds, 10u);
+  EXPECT_EQ(s.logins.ipv6_prefix, 56u);
+  EXPECT_EQ(s.logins.machines, 1024u);
+  EXPECT_EQ(s.queue.retry_seconds, (std::vector<std::uint32_t>{1, 2}));
+  EXPECT_EQ(s.queue.lifetime_seconds, 12u);
+  EXPECT_EQ(s.queue.drain_seconds, 0u);
+  EXPECT_EQ(s.admin.socket, "/tmp/control");
+  const ServiceSettings& in = s.services.at(0);
+  EXPECT_EQ(in.name, "in");
+  EXPECT_EQ(in.listen.at(1).text(), "[2001:db8::1]:25");
+  EXPECT_TRUE(in.proxy_protocol);
+  EXPECT_FALSE(in.reject_forged_local);
+  EXPECT_FALSE(in.exempt_authenticated);
+  EXPECT_EQ(in.access.at(0), "192.0.2.0/24");
+  EXPECT_EQ(in.blacklist.at(0), "bad.example");
+  EXPECT_EQ(in.whitelist.at(0), "user@bad.example");
+  EXPECT_EQ(in.errors, 0u);
+  EXPECT_TRUE(in.long_lines);
+  EXPECT_TRUE(in.auth_scope_all);
+  EXPECT_TRUE(in.i_know_this_is_an_open_relay);
+  EXPECT_TRUE(in.relay.require_auth);
+  EXPECT_TRUE(in.relay.after_login);
+  EXPECT_TRUE(in.relay.outside_lan);
+  EXPECT_FALSE(in.relay.non_local_senders);
+  EXPECT_TRUE(in.relay.always_from_enabled);
+  EXPECT_EQ(in.relay.always_from.size(), 2u);
+  EXPECT_TRUE(in.relay.always_to_enabled);
+  EXPECT_EQ(in.relay.always_to.at(0), "*");
+  EXPECT_TRUE(in.relay.login_counts_as_auth);
+  ASSERT_EQ(s.routes.size(), 3u);
+  EXPECT_EQ(s.routes[0].domain, "example.net");
+  EXPECT_EQ(s.routes[0].to.at(0).protocol, NextHopProtocol::lmtp);
+  EXPECT_EQ(s.routes[0].to.at(0).port, 24);
+  EXPECT_EQ(s.routes[0].connections, 2u);
+  EXPECT_EQ(s.routes[0].messages_per_connection, 3u);
+  EXPECT_EQ(s.routes[1].to.at(0).host, "2001:db8::9");
+  EXPECT_EQ(s.routes[1].to.at(0).address, testing::ip("2001:db8::9"));
+  EXPECT_EQ(s.routes[1].to.at(1).protocol, NextHopProtocol::smtp);
+  EXPECT_EQ(s.routes[1].to.at(1).port, 26);
+  EXPECT_EQ(s.routes[2].to.at(0).host, "smart.example.org");
+  EXPECT_FALSE(s.routes[2].to.at(0).address);
+}
+
+TEST(SettingsParse, UnknownKeysNameTheNearestOne) {
+  expect_error(with("workrs = 2"), "unknown setting 'workrs' in the top of the file; did you mean 'workers'?", "2:1");
+  expect_error(with("local_domain = []"), "did you mean 'local_domains'?");
+  expect_error(with_service("reject_forged_locl = true"), "did you mean 'reject_forged_local'?", "5:1");
+  expect_error(with_service("[service.relay]\nrequier_auth = true"), "did you mean 'require_auth'?", "6:1");
+  expect_error(with_service("require_auth = true"), "it belongs in [service.relay]");
+  expect_error(with("idle_seconds = 300"), "it belongs in [limits]");
+  expect_error(with("[quux]\na = 1"), "unknown setting 'quux'");
+  expect_error(with("[limits]\nqwertzuiop = 1"), "known here: connections, message_bytes");
+}
+
+TEST(SettingsParse, BadValuesSayWhatWasExpected) {
+  expect_error(with("workers = \"two\""),
+               "'workers' must be a whole number from 0 to 1024, such as workers = 0; found a text", "2:11");
+  expect_error(with("workers = -1"), "found -1");
+  expect_error(with("workers = 1.5"), "found a number with a fraction");
+  expect_error(with("lan = \"10.0.0.0/8\""), "'lan' must be a list of texts");
+  expect_error(with("lan = [10]"), "found a number in it", "2:8");
+  expect_error(with("lan = [\"10.0.0.0/8\", \"192.168.1.0/16\"]"), "host bits", "2:22");
+  expect_error(with("lan = [\"10.0.0.0/33\"]"), "prefix length");
+  expect_error(with("[limits]\nidle_seconds = \"10m\""), "'idle_seconds' must be a whole number of seconds", "3:16");
+  expect_error(with("[limits]\nmessage_bytes = 5"), "from 1024");
+  expect_error(with("[logins]\nipv6_prefix = 80"), "first 64 bits");
+  expect_error(with("[log]\nformat = \"xml\""), "must be one of \"logfmt\", \"json\"");
+  expect_error(with("[log]\nto = \"somewhere\""), "must be \"stderr\" or a file's whole path");
+  expect_error(with("[queue]\nretry_seconds = []"), "empty list");
+  expect_error(with("[queue]\nretry_seconds = [60, 0]"), "found 0", "3:22");
+  expect_error(with("spool = \"spool\""), "begins with '/'");
+  expect_error(with("[admin]\nsocket = \"/" + std::string(120, 'x') + "\""), "longer than 107");
+  expect_error(with("postmaster = \"postmaster\""), "not a mail address");
+  expect_error(with("local_domains = [\"exa mple\"]"), "is not a domain");
+  expect_error(with("local_domains = [\".example.net\"]"), "by its own name");
+  expect_error(with("log = 5"), "must be a table, written as [log]");
+  expect_error(with("[[log]]\nto = \"stderr\""), "single brackets");
+  expect_error(with_service("access = [\"any\", \"10.0.0.0/8\"]"), "stands alone");
+  expect_error(with_service("access = [\"host.example\"]"), "is a name");
+  expect_error(with_service("blacklist = [\"*\"]"), "not allowed here");
+  expect_error(with_service("blacklist = [\"@bad.example\"]"), "without it");
+  expect_error(with_service("[service.auth]\nscope = \"some\""), "must be one of \"relay\", \"all\"");
+  expect_error(with_service("proxy_protocol = true"), "'proxy_from' names no balancer");
+  expect_error(with_service("[service.relay]\nalways_from_enabled = true\nalways_from = [\"*\"]"),
+               "in 'always_from': '*'", "7:16");
+}
+
+TEST(SettingsParse, TextInAnUntickedBoxOnlyWarns) {
+  const ParsedSettings parsed = with_service("[service.relay]\nalways_from = [\"192.168.1.0/16\", \"10.0.0.1\"]");
+  EXPECT_TRUE(parsed.ok());
+  ASSERT_EQ(parsed.diagnostics.size(), 1u);
+  EXPECT_EQ(parsed.diagnostics[0].kind, DiagnosticKind::warning);
+  EXPECT_EQ(parsed.settings.services[0].relay.always_from.size(), 2u) << "kept as it is";
+}
+
+TEST(SettingsParse, WhatMustBeThere) {
+  expect_error(parse_settings("[[service]]\nname = \"a\"\nlisten = [\"127.0.0.1:0\"]"), "'hostname' is missing");
+  expect_error(parse_settings("hostname = \"a.example\""), "no [[service]]");
+  expect_error(parse_settings("service = []\nhostname = \"a.example\""), "no [[service]]");
+  expect_error(parse_settings("hostname = \"a.example\"\n[service]\nname = \"smtp\""),
+               "[[service]] in double brackets");
+  expect_error(parse_settings("hostname = \"a.example\"\n[[service]]\nlisten = [\"127.0.0.1:0\"]"), "needs a 'name'",
+               "2:1");
+  expect_error(parse_settings("hostname = \"a.example\"\n[[service]]\nname = \"x\""), "needs 'listen'", "2:1");
+  expect_error(parse_settings("hostname = \"a.example\"\n[[service]]\nname = \"x\"\nlisten = []"), "'listen' is empty");
+  expect_error(with_service("[[route]]\ndomain = \"*\""), "a route needs 'to'", "5:1");
+  expect_error(with_service("[[route]]\nto = [\"smtp:[::1]:25\"]"), "a route needs a 'domain'");
+  expect_error(parse_settings("hostname = \"\""), "'hostname' is empty");
+  expect_error(parse_settings("hostname = \"[192.0.2.1]\""), "not a host name");
+}
+
+TEST(SettingsParse, Listening) {
+  expect_error(with_service("[[service]]\nname = \"b\"\nlisten = [\"25\"]"), "not an address and port", "7:11");
+  expect_error(with_service("[[service]]\nname = \"b\"\nlisten = [\"127.0.0.1:99999\"]"), "not an address and port");
+  expect_error(with_service("[[service]]\nname = \"b\"\nlisten = [\"mail.example:25\"]"), "not an address and port");
+  expect_error(with_service("[[service]]\nname = \"smtp\"\nlisten = [\"127.0.0.1:1\"]"),
+               "two services with the name 'smtp'");
+  expect_error(with_service("[[service]]\nname = \"a b\"\nlisten = [\"127.0.0.1:1\"]"), "no service name");
+  expect_error(with_service("[[service]]\nname = \"b\"\nlisten = [\"127.0.0.1:25\", \"127.0.0.1:25\"]"),
+               "listened on twice");
+  expect_error(with_service("[[service]]\nname = \"b\"\nlisten = [\"0.0.0.0:25\"]\n"
+                            "[[service]]\nname = \"c\"\nlisten = [\"0.0.0.0:25\"]"),
+               "0.0.0.0:25 is listened on twice: by 'b' and by 'c'", "10:10");
+  EXPECT_TRUE(with_service("[[service]]\nname = \"b\"\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\"]").ok());
+}
+
+TEST(SettingsParse, Routes) {
+  const auto route = [](const std::string& to) {
+    return with_service("[[route]]\ndomain = \"*\"\nto = [\"" + to + "\"]");
+  };
+  for (const char* good : {"smtp:127.0.0.1:25", "lmtp:[::1]:24", "[2001:db8::1]:25", "smtp:host.example:587"}) {
+    EXPECT_TRUE(route(good).ok()) << good << all_of(route(good));
+  }
+  for (const char* bad :
+       {"smtp:host.example", "host.example", "smtp::25", "smtp:2001:db8::1:25", "smtp:host:0", "smtp:host:70000",
+        "smtp:host:x", "smtp:[host.example]:25", "smtp:300.1.1.1:25", "", "smtp:25", "smtp:[::1]", "smtp:a b:25"}) {
+    expect_error(route(bad), "expected \"smtp:host:25\"", "7:7");
+  }
+  expect_error(route("mx"), "not available in this version");
+  expect_error(
+      with_service(
+          "[[route]]\ndomain = \"*\"\nto = [\"[::1]:25\"]\n[[route]]\ndomain = \"a.example\"\nto = [\"[::1]:25\"]"),
+      "never reached", "9:10");
+  expect_error(with_service("[[route]]\ndomain = \"a.example\"\nto = [\"[::1]:25\"]\n[[route]]\ndomain = "
+                            "\"A.example.\"\nto = [\"[::1]:25\"]"),
+               "takes 'a.example' already");
+  expect_error(with_service("[[route]]\ndomain = \"a b\"\nto = [\"[::1]:25\"]"), "is not a domain");
+  expect_error(with_service("[[route]]\ndomain = \"*\"\nto = []"), "leads nowhere");
+}
+
+TEST(SettingsParse, WhatIsNotBuiltYetIsSaid) {
+  for (const char* extra :
+       {"[users]\nstore = \"/x\"", "[users]\ndovecot = \"/x\"", "[users]\ncram_md5 = true",
+        "[[certificate]]\nchain = \"/x\"", "[logins]\nfeeds = [\"127.0.0.1\"]", "[guard]\nfailures = 10",
+        "[guard]\nwithin = \"10m\"", "[guard]\nbar = \"15m\"", "[guard]\nbar_max = \"24h\"",
+        "[guard]\nnever = [\"10.0.0.0/8\"]", "[admin]\nhttp = \"127.0.0.1:8025\"", "[[mailbox]]\nname = \"pop3\"",
+        "[log]\nto = \"journal\""}) {
+    expect_error(with(extra), "not available in this version");
+    EXPECT_EQ(all_of(with(extra)).find("unknown setting"), std::string::npos) << extra;
+  }
+  for (const char* extra :
+       {"tls = \"starttls\"", "tls = \"implicit\"", "submission = true", "dnsbl = [\"x.example\"]",
+        "[service.auth]\nmechanisms = [\"PLAIN\"]", "[[route]]\ndomain = \"*\"\nto = [\"[::1]:25\"]\ntls = \"may\""}) {
+    expect_error(with_service(extra), "not available in this version");
+  }
+  expect_error(
+      with_service("tls = \"starttls\""),
+      "'tls = \"starttls\"' is not available in this version: connections are plain text; leave it out or write tls = "
+      "\"none\"",
+      "5:7");
+  EXPECT_TRUE(with("users = {cram_md5 = false}\nguard = {failures = 0, never = []}\ncertificate = []\nmailbox = []\n"
+                   "logins = {feeds = []}\nadmin = {http = \"\"}")
+                  .ok());
+}
+
+TEST(SettingsParse, TextThatIsNotToml) {
+  expect_error(parse_settings("hostname = \n"), "this is not TOML");
+  expect_error(parse_settings("a = 1\na = 2\n"), "this is not TOML");
+  const ParsedSettings parsed = parse_settings("x = 1\nhostname = 'a\n");
+  ASSERT_EQ(parsed.diagnostics.size(), 1u);
+  EXPECT_EQ(parsed.diagnostics[0].line, 2u);
+}
+
+TEST(SettingsParse, AllMistakesAreSaidAtOnceInOrder) {
+  const ParsedSettings parsed = parse_settings("hostname = 5\nlan = [\"x\"]\nworkers = true\n[[service]]\n");
+  EXPECT_GE(parsed.diagnostics.size(), 5u);
+  EXPECT_TRUE(std::is_sorted(parsed.diagnostics.begin(), parsed.diagnostics.end(),
+                             [](const Diagnostic& a, const Diagnostic& b) { return a.line < b.line; }));
+}
+
+TEST(Diagnostic, Format) {
+  EXPECT_EQ((Diagnostic{DiagnosticKind::error, 12, 3, "bad"}.format("a.toml")), "a.toml:12:3: error: bad");
+  EXPECT_EQ((Diagnostic{DiagnosticKind::note, 0, 0, "hm"}.format("a.toml")), "a.toml: note: hm");
+}
+
+TEST(EditDistance, CountsSwapsAsOne) {
+  EXPECT_EQ(edit_distance("", "abc"), 3u);
+  EXPECT_EQ(edit_distance("workers", "workers"), 0u);
+  EXPECT_EQ(edit_distance("workers", "wrokers"), 1u);
+  EXPECT_EQ(edit_distance("workers", "worker"), 1u);
+  EXPECT_EQ(edit_distance("kitten", "sitting"), 3u);
+}
+
+}  // namespace
+}  // namespace postern::policy
