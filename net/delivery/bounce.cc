@@ -1,6 +1,6 @@
 // Duty: the rules of RFC 3461 on who is told what, and the notification itself: the parts first, then the
 // header, which has to know how many bits they need.
-// Thread: any. Limits: kBounceContentMax, kBounceHeaderMax, kTextMax.
+// Thread: any. Limits: kBounceContentMax, kBounceHeaderMax, kDetails.
 #include "net/delivery/bounce.h"
 
 #include <algorithm>
@@ -16,8 +16,15 @@ namespace postern::net::delivery {
 namespace {
 
 constexpr std::string_view kLineEnd = "\r\n";
-constexpr std::size_t kTextMax = 600;          // of a server's words about one recipient, escaped
 constexpr std::size_t kHeaderLeast = 4 << 10;  // of the original's header, however long the report is
+
+// How much is told about each recipient. The first that fits is taken, so that a thousand long-winded servers do
+// not make a message that the spool cannot hold.
+struct Detail {
+  std::size_t text_max;  // of a server's words, escaped
+  bool names_server;
+};
+constexpr std::array kDetails = {Detail{600, true}, Detail{120, true}, Detail{0, false}};
 
 constexpr std::array kActionsInOrder = {DsnAction::failed, DsnAction::delayed, DsnAction::delivered, DsnAction::relayed,
                                         DsnAction::expanded};
@@ -48,10 +55,10 @@ std::string_view action_name(DsnAction action) {
   return "failed";
 }
 
-// Cuts what was already escaped, so that a hundred long-winded servers still fit.
-std::string cut(std::string text) {
-  if (text.size() <= kTextMax) return text;
-  std::size_t size = kTextMax;
+// Cuts what was already escaped, between characters.
+std::string cut(std::string text, std::size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
+  std::size_t size = bytes_max;
   while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xc0) == 0x80) --size;
   text.resize(size);
   return text + "...";
@@ -70,8 +77,7 @@ std::string_view status_of(const BounceRecipient& recipient) {
   }
 }
 
-// --- what is returned of the original
-// ----------------------------------------------------------------------------
+// --- what is returned of the original ----------------------------------------------------------------------------
 
 struct Returned {
   std::string type;  // Content-Type
@@ -132,23 +138,27 @@ Returned return_original(const BounceRequest& request, std::size_t room) {
   return returned;
 }
 
-// --- the machine's part: RFC 3464 section 2
-// -----------------------------------------------------------------------
+// --- the machine's part: RFC 3464 section 2 -----------------------------------------------------------------------
 
-void append_recipient_fields(std::string& out, const BounceRequest& request, const BounceRecipient& recipient) {
+void append_recipient_fields(std::string& out, const BounceRequest& request, const BounceRecipient& recipient,
+                             const Detail& detail) {
   const std::string original = typed_original(recipient.original);
   if (!original.empty()) append_field(out, "Original-Recipient", original);
   append_field(out, "Final-Recipient", typed_address(recipient.forward_path));
   append_field(out, "Action", action_name(recipient.action));
   append_field(out, "Status", escape_ascii(status_of(recipient)));
-  if (!recipient.remote_mta.empty()) append_field(out, "Remote-MTA", "dns; " + escape_ascii(recipient.remote_mta));
+  if (detail.names_server && !recipient.remote_mta.empty()) {
+    append_field(out, "Remote-MTA", "dns; " + escape_ascii(recipient.remote_mta));
+  }
   if (recipient.by_peer && recipient.code != 0) {
     std::string diagnostic = "smtp; " + std::to_string(recipient.code);
     if (!recipient.status.empty()) diagnostic += ' ' + escape_ascii(recipient.status);
-    if (!recipient.text.empty()) diagnostic += ' ' + cut(escape_ascii(recipient.text));
+    if (!recipient.text.empty() && detail.text_max != 0) {
+      diagnostic += ' ' + cut(escape_ascii(recipient.text), detail.text_max);
+    }
     append_field(out, "Diagnostic-Code", diagnostic);
   }
-  if (recipient.last_attempt_unix_seconds != 0) {
+  if (detail.names_server && recipient.last_attempt_unix_seconds != 0) {
     append_field(out, "Last-Attempt-Date", format_date(recipient.last_attempt_unix_seconds));
   }
   if (recipient.action == DsnAction::delayed && request.retry_until_unix_seconds != 0) {
@@ -156,7 +166,7 @@ void append_recipient_fields(std::string& out, const BounceRequest& request, con
   }
 }
 
-std::string machine_part(const BounceRequest& request) {
+std::string machine_part(const BounceRequest& request, const Detail& detail) {
   std::string out;
   append_field(out, "Reporting-MTA", "dns; " + escape_ascii(request.hostname));
   const std::string envelope_id = escape_ascii(decode_xtext(request.sender.envelope_id));
@@ -167,13 +177,12 @@ std::string machine_part(const BounceRequest& request) {
   append_field(out, "Arrival-Date", format_date(request.arrival_unix_seconds));
   for (const BounceRecipient& recipient : request.recipients) {
     out += kLineEnd;
-    append_recipient_fields(out, request, recipient);
+    append_recipient_fields(out, request, recipient, detail);
   }
   return out;
 }
 
-// --- the reader's part
-// --------------------------------------------------------------------------------------------
+// --- the reader's part --------------------------------------------------------------------------------------------
 
 std::string lead_in(const BounceRequest& request, DsnAction action) {
   switch (action) {
@@ -197,9 +206,9 @@ std::string lead_in(const BounceRequest& request, DsnAction action) {
   return {};
 }
 
-std::string readable_cause(const BounceRecipient& recipient) {
+std::string readable_cause(const BounceRecipient& recipient, const Detail& detail) {
   std::string text;
-  if (!recipient.remote_mta.empty()) {
+  if (detail.names_server && !recipient.remote_mta.empty()) {
     text += escape_readable(recipient.remote_mta);
     text += recipient.by_peer ? " said: " : ": ";
   }
@@ -207,10 +216,10 @@ std::string readable_cause(const BounceRecipient& recipient) {
     text += std::to_string(recipient.code) + ' ';
     if (!recipient.status.empty()) text += escape_readable(recipient.status) + ' ';
   }
-  return text + cut(escape_readable(recipient.text));
+  return detail.text_max == 0 ? text : text + cut(escape_readable(recipient.text), detail.text_max);
 }
 
-std::string readable_part(const BounceRequest& request) {
+std::string readable_part(const BounceRequest& request, const Detail& detail) {
   std::string out;
   append_wrapped(out, "", "This is the mail server " + escape_readable(request.hostname) + '.');
   out += kLineEnd;
@@ -224,7 +233,7 @@ std::string readable_part(const BounceRequest& request) {
       if (recipient.action != action) continue;
       out += kLineEnd;
       append_wrapped(out, "  ", '<' + escape_readable(recipient.forward_path) + '>');
-      const std::string cause = readable_cause(recipient);
+      const std::string cause = readable_cause(recipient, detail);
       if (!cause.empty()) append_wrapped(out, "    ", cause);
     }
   }
@@ -239,8 +248,7 @@ std::string readable_part(const BounceRequest& request) {
   return out;
 }
 
-// --- the message
-// --------------------------------------------------------------------------------------------------
+// --- the message --------------------------------------------------------------------------------------------------
 
 std::string_view subject_of(const BounceRequest& request) {
   if (has_action(request, DsnAction::failed)) return "Your message could not be delivered";
@@ -317,9 +325,15 @@ std::optional<DsnAction> notice_due(std::string_view reverse_path, std::uint8_t 
 BounceMessage make_bounce(const BounceRequest& request) {
   POSTERN_ASSERT(!request.sender.reverse_path.empty());
   POSTERN_ASSERT(!request.recipients.empty());
-  const std::string readable = readable_part(request);
-  const std::string machine = machine_part(request);
-  const std::size_t report_bytes = readable.size() + machine.size();
+  std::string readable;
+  std::string machine;
+  std::size_t report_bytes = 0;
+  for (const Detail& detail : kDetails) {
+    readable = readable_part(request, detail);
+    machine = machine_part(request, detail);
+    report_bytes = readable.size() + machine.size();
+    if (report_bytes <= kBounceContentMax / 2) break;
+  }
   const Returned returned =
       return_original(request, std::max(kBounceContentMax - std::min(kBounceContentMax, report_bytes), kHeaderLeast));
   const std::array<std::string_view, 3> parts = {readable, machine, returned.body};

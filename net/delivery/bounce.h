@@ -38,7 +38,7 @@ struct BounceRecipient {
   std::string_view forward_path;  // without angle brackets
   std::string_view original;      // ORCPT as given: "rfc822;user+2Bx@example.net"; empty: none
   DsnAction action = DsnAction::failed;
-  std::string_view status;  // "5.1.1"; empty, or of a class the action cannot have: "5.0.0", "4.0.0", "2.0.0"
+  std::string_view status;      // "5.1.1"; empty, or of a class the action cannot have: "5.0.0", "4.0.0", "2.0.0"
   std::string_view remote_mta;  // host name of the hop that said so; empty: it was decided here
   std::uint16_t code = 0;       // the reply, for Diagnostic-Code; 0: none
   std::string_view text;        // the peer's words or ours, not escaped
@@ -71,12 +71,11 @@ struct BounceMessage {
   std::uint16_t content_flags = 0;
 };
 
-// How much of a message a notification holds, the report on its recipients included.
+// A notification about at most kBounceRecipientsMax recipients, with addresses of the length that SMTP allows, is no
+// larger than kBounceContentMax and kBounceHeaderMax together. More recipients: make several.
+inline constexpr std::size_t kBounceRecipientsMax = 100;
 inline constexpr std::size_t kBounceContentMax = 256u << 10;
 inline constexpr std::size_t kBounceHeaderMax = 64u << 10;  // of the original's header
-// With no more recipients than this, and addresses of the length that SMTP allows, it stays below
-// kBounceContentMax and some KiB.
-inline constexpr std::size_t kBounceRecipientsMax = 100;
 
 // The original is returned whole only for a failure with RET=FULL, when it is not binary and fits; else its
 // header, cut at a line when it is too long.

@@ -296,7 +296,31 @@ TEST_F(Bounce, ManyLongWindedServersStillFit) {
   const std::string junk(1024, '\1');
   recipient.text = junk;
   recipients.assign(kBounceRecipientsMax, recipient);
-  EXPECT_LT(make().content.size(), kBounceContentMax + 8192);
+  EXPECT_LT(make().content.size(), kBounceContentMax);
+  recipients.assign(1000, recipient);
+  const BounceMessage message = make();
+  EXPECT_LT(message.content.size(), kBounceContentMax);
+  const Report report = read_report(message);
+  ASSERT_EQ(report.groups.size(), 1001u) << "each is still told about";
+  EXPECT_EQ(report.groups[1000].fields.at("Final-Recipient"), "rfc822; bob@example.org");
+  EXPECT_EQ(report.groups[1000].fields.at("Diagnostic-Code"), "smtp; 550 5.1.1");
+}
+
+TEST_F(Bounce, TheLongestAddressesStillFit) {
+  // Each octet that grows most when it is escaped, in paths of 256 octets and ORCPTs that fill an envelope of 64 KiB.
+  const std::string path = "\xc3\xb6" + std::string(242, '+') + "@example.org";
+  std::string original = "rfc822;";
+  while (original.size() < 350) original += "+7F";
+  const std::string junk(1024, '\1');
+  recipient.forward_path = path;
+  recipient.original = original;
+  recipient.text = junk;
+  recipient.last_attempt_unix_seconds = 1;
+  std::string header;
+  while (header.size() < 2 * kBounceHeaderMax) header += "X-Line: " + std::string(90, 'x') + "\r\n";
+  set_content(header);
+  recipients.assign(kBounceRecipientsMax, recipient);
+  EXPECT_LT(make().content.size(), kBounceContentMax + kBounceHeaderMax);
 }
 
 TEST_F(Bounce, NobodyWritesIntoIt) {
