@@ -26,6 +26,20 @@ constexpr std::size_t kJobsPerMessagePlanned = 4;
 QueuedMessage::QueuedMessage(MessageQueue& q, core::Spool& s, core::BlockPool& pool)
     : queue(q), spool(s), content(pool) {}
 
+void QueuedMessage::remember_peer(std::uint32_t ordinal, std::string_view peer) {
+  for (auto& [known, name] : peers) {
+    if (known == ordinal) return static_cast<void>(name.assign(peer));
+  }
+  if (!peer.empty()) peers.emplace_back(ordinal, peer);
+}
+
+std::string_view QueuedMessage::peer_of(std::uint32_t ordinal) const {
+  for (const auto& [known, name] : peers) {
+    if (known == ordinal) return name;
+  }
+  return {};
+}
+
 MessageQueue::MessageQueue(WorkerServer& server, std::uint64_t messages_max)
     : server_(server),
       messages_max_(messages_max),

@@ -22,6 +22,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/id_table.h"
@@ -58,7 +59,8 @@ struct QueuedMessage {
   std::int64_t accepted_unix_ns = 0;
   Content content;                                // empty: to be read from the spool
   std::unique_ptr<delivery::MessageState> state;  // nullptr: never tried
-  std::string last_peer;                          // who answered last with an error, for notices
+  // Who answered with the last error of a recipient, for notices; not kept over a restart.
+  std::vector<std::pair<std::uint32_t, std::string>> peers;
   core::Timer timer;                              // the next attempt
   std::unique_ptr<core::Load> load;    // while it is being read back
   JobList waiting_for_load;
@@ -66,6 +68,8 @@ struct QueuedMessage {
   QueuedMessage* previous = nullptr;
 
   [[nodiscard]] std::string_view head_view() const { return {head, head_bytes}; }
+  void remember_peer(std::uint32_t ordinal, std::string_view peer);
+  [[nodiscard]] std::string_view peer_of(std::uint32_t ordinal) const;  // empty: it was decided here
 };
 
 // The jobs of one queue for one target: those that wait, and how many the lane has.

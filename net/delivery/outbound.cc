@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
@@ -111,7 +112,8 @@ void Outbound::pump() {
     if (step.consumed != 0) heard_ = true;
     go_on = handle(step);
     held_.consume(server_.links(), server_.ring(), step.consumed);
-    if (step.event == ClientEvent::need_input && held_.empty()) break;
+    // A reply that overtook the content is kept for content_sent(), and what follows it is left where it is.
+    if (step.event == ClientEvent::need_input && (held_.empty() || step.consumed == 0)) break;
   }
   if (state_ != State::open) return close_when_quiet();
   if (!commands_.view().empty() && !sending_content() && !send_.in_flight) {
@@ -247,14 +249,26 @@ void Outbound::on_sent(core::Completion&, const core::Outcome& outcome) noexcept
 void Outbound::lose(std::string_view enhanced, std::string_view text) {
   if (state_ != State::open) return;
   content_step_ = ContentStep::none;
-  session_.connection_lost(enhanced, text);
-  while (state_ == State::open) {
-    const smtp::ClientStep step = session_.advance({}, commands_);
-    if (step.event == ClientEvent::need_input || step.event == ClientEvent::flush ||
-        step.event == ClientEvent::send_content || step.event == ClientEvent::ready) {
+  draining_ = true;  // no new job for this connection
+  // Nothing that the session still writes is sent; the kernel may hold the other buffer.
+  std::array<char, kCommandBytes> memory;
+  smtp::CommandBuffer unsent(memory.data(), memory.size());
+  // What the peer said before it left counts: "552 too big" and a reset is a refusal, not a lost connection.
+  for (bool told = false; state_ == State::open;) {
+    const std::string_view input = told ? std::string_view{} : held_.front(server_.links(), server_.ring());
+    unsent.clear();
+    const smtp::ClientStep step = session_.advance(input, unsent);
+    const bool is_over = step.event == ClientEvent::need_input || step.event == ClientEvent::flush ||
+                         step.event == ClientEvent::send_content || step.event == ClientEvent::ready;
+    if (!is_over) handle(step);
+    held_.consume(server_.links(), server_.ring(), step.consumed);
+    if (!is_over || state_ != State::open) continue;
+    if (!told && step.consumed != 0) continue;
+    if (told) {
       close();  // nothing was open
     } else {
-      handle(step);
+      told = true;
+      session_.connection_lost(enhanced, text);
     }
   }
   close_when_quiet();

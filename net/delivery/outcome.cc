@@ -113,7 +113,7 @@ void MessageQueue::apply_result(DeliveryJob& job, std::size_t index) {
   }
   if (result.failed()) state.set_status(ordinal, RecipientStatus::failed);
   state.set_error(ordinal, result.code, result.enhanced_view(), result.text_view());
-  if (result.by_peer) message.last_peer.assign(job.batch->peer_view());
+  message.remember_peer(ordinal, result.by_peer ? job.batch->peer_view() : std::string_view{});
 }
 
 void MessageQueue::log_result(const DeliveryJob& job, std::size_t index) {
@@ -206,10 +206,11 @@ bool MessageQueue::start_notice(QueuedMessage& message) {
       status_code = error->enhanced.format();
       entry.code = error->code;
       entry.text = error->text;
-      entry.by_peer = !message.last_peer.empty();
-      entry.remote_mta = message.last_peer;
+      entry.remote_mta = message.peer_of(ordinal);
+      entry.by_peer = !entry.remote_mta.empty();
     }
     notice->add(ordinal, entry, std::move(status_code));
+    if (notice->told().size() == delivery::kBounceRecipientsMax) break;  // the rest gets the next one
   }
   if (notice->empty()) return false;
   ++notices_open_;
@@ -225,6 +226,7 @@ void MessageQueue::notice_done(QueuedMessage& message, Notice& notice, bool dura
       told.action == delivery::DsnAction::delayed ? message.state->set_delay_told(told.ordinal)
                                                   : message.state->set_outcome_told(told.ordinal);
     }
+    if (start_notice(message)) return;  // one notification tells of a bounded number of recipients
   }
   conclude(message);
 }
