@@ -17,8 +17,9 @@ class Gate(Script):
 
     open = False
 
-    def greeting(self, session):
-        return None if self.open else "421 4.3.2 later"
+    # Not at the greeting: a hop that does not work is left alone for longer and longer.
+    def mail(self, session, address, parameters):
+        return None if self.open else "450 4.3.2 later"
 
 
 class DiskFull(Case):
