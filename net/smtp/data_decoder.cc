@@ -91,8 +91,7 @@ DataDecoder::Piece DataDecoder::decode(std::string_view input) {
 
 DataDecoder::Piece DataDecoder::resume_dot(std::string_view input) {
   Piece piece;
-  while (piece.consumed < input.size() && held_ < kClosingDot.size() &&
-         input[piece.consumed] == kClosingDot[held_]) {
+  while (piece.consumed < input.size() && held_ < kClosingDot.size() && input[piece.consumed] == kClosingDot[held_]) {
     ++held_;
     ++piece.consumed;
   }
@@ -106,6 +105,7 @@ DataDecoder::Piece DataDecoder::resume_dot(std::string_view input) {
   previous_return_ = held_ == 2;
   at_line_start_ = false;
   content_bytes_ += held_;
+  ++doubled_dots_;
   held_ = 0;
   note_header(piece.content);
   return piece;
@@ -124,8 +124,7 @@ DataDecoder::Piece DataDecoder::scan(std::string_view input) {
     at += octets;
   }
   const auto size = static_cast<std::int64_t>(at);
-  if (!at_line_start_ && size - line_start_ > kLineBytesMax + (line_is_stuffed_ ? 1 : 0))
-    faults_ |= fault_long_line;
+  if (!at_line_start_ && size - line_start_ > kLineBytesMax + (line_is_stuffed_ ? 1 : 0)) faults_ |= fault_long_line;
   line_start_ -= size;
   content_bytes_ += at;
   piece.content = input.substr(0, at);
@@ -164,6 +163,7 @@ void DataDecoder::take_block(const Masks& masks, std::size_t at, std::size_t oct
   const std::uint64_t starts = (line_ends << 1 | (at_line_start_ ? 1U : 0U)) & valid;
   const std::uint64_t dotted = starts & masks.dots;
   if (dotted != 0) flags_ |= ended_by_dot_ ? content_dot_stuffed : content_needs_stuffing;
+  if (ended_by_dot_) doubled_dots_ += static_cast<unsigned>(std::popcount(dotted));
   if (at_line_start_) {
     line_start_ = start_of_block;
     line_is_stuffed_ = ended_by_dot_ && (dotted & 1) != 0;
@@ -188,8 +188,7 @@ void DataDecoder::note_header(std::string_view content) {
   if (header != 0 && (flags_ & content_eight_bit_header) == 0 && has_high_octet(content.substr(0, header))) {
     flags_ |= content_eight_bit_header;
   }
-  if ((flags_ & content_eight_bit) == 0 && has_high_octet(content.substr(header)))
-    flags_ |= content_eight_bit;
+  if ((flags_ & content_eight_bit) == 0 && has_high_octet(content.substr(header))) flags_ |= content_eight_bit;
 }
 
 }  // namespace postern::net::smtp

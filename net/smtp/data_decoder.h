@@ -21,8 +21,7 @@ namespace postern::net::smtp {
 // Bits of DataDecoder::faults().
 enum ContentFaults : std::uint8_t {
   fault_bare_octet = 1,  // a CR without LF, or an LF without CR
-  fault_long_line =
-      2,  // more than 998 octets and CRLF (RFC 5321 section 4.5.3.1.6; the doubled dot not counted)
+  fault_long_line = 2,   // more than 998 octets and CRLF (RFC 5321 section 4.5.3.1.6; the doubled dot not counted)
 };
 
 class DataDecoder {
@@ -49,6 +48,8 @@ class DataDecoder {
   [[nodiscard]] std::uint16_t content_flags() const { return flags_; }
   [[nodiscard]] std::uint32_t hops() const { return header_.hops(); }
   [[nodiscard]] std::uint64_t content_bytes() const { return content_bytes_; }
+  // The message's size as SIZE counts it: without the doubled dots (RFC 1870 section 5).
+  [[nodiscard]] std::uint64_t message_bytes() const { return content_bytes_ - doubled_dots_; }
 
  private:
   struct Masks;  // what 64 octets hold, a bit each
@@ -67,9 +68,9 @@ class DataDecoder {
   std::uint8_t held_ = 0;         // octets of a closing dot begun in an earlier input: "." or ".<CR>"
   std::uint8_t faults_ = 0;
   std::uint16_t flags_ = 0;
-  std::int64_t line_start_ =
-      0;  // of the line under way, relative to the input's beginning (negative: earlier)
+  std::int64_t line_start_ = 0;  // of the line under way, relative to the input's beginning (negative: earlier)
   std::uint64_t content_bytes_ = 0;
+  std::uint64_t doubled_dots_ = 0;
 };
 
 }  // namespace postern::net::smtp

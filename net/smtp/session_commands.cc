@@ -16,6 +16,12 @@ bool is_hello_name(std::string_view name) {
   return true;
 }
 
+// No reply to HELO and EHLO carries an enhanced code (RFC 2034 section 4).
+std::string_view enhanced_for(const VerbRules* rules, std::string_view code) {
+  const bool is_hello = rules != nullptr && (rules->verb == Verb::helo || rules->verb == Verb::ehlo);
+  return is_hello ? std::string_view{} : code;
+}
+
 }  // namespace
 
 bool ServerSession::execute(std::string_view line, Turn& turn) {
@@ -25,14 +31,15 @@ bool ServerSession::execute(std::string_view line, Turn& turn) {
   const bool is_bdat = rules != nullptr && rules->verb == Verb::bdat;
   const LineFault fault = check_octets(command.text);
   if (fault != LineFault::none) {
-    complain(turn, fault == LineFault::bare_line_end ? 500 : 501, "5.5.2",
+    complain(turn, fault == LineFault::bare_line_end ? 500 : 501, enhanced_for(rules, "5.5.2"),
              fault == LineFault::bare_line_end ? "Only CRLF ends a line" : "Control octets in a command");
     // The octets of such a BDAT cannot be told from the commands behind them.
     if (is_bdat) phase_ = Phase::closing;
     return false;
   }
   if (is_refused_ && !is_bdat && (rules == nullptr || rules->verb != Verb::quit)) {
-    return complain(turn, 503, "5.5.1", "No service for this client, only QUIT");  // RFC 5321 section 3.1
+    return complain(turn, 503, enhanced_for(rules, "5.5.1"),
+                    "No service for this client, only QUIT");  // RFC 5321 section 3.1
   }
   if (rules == nullptr) return complain(turn, 500, "5.5.1", "Command not known");
   return execute_verb(*rules, command.argument, line.size() + 2, turn);
@@ -41,7 +48,7 @@ bool ServerSession::execute(std::string_view line, Turn& turn) {
 bool ServerSession::execute_verb(const VerbRules& rules, std::string_view argument, std::size_t line_bytes,
                                  Turn& turn) {
   if (line_bytes > rules.line_bytes_max) {
-    complain(turn, 500, "5.5.2", "Line too long");  // RFC 5321 section 4.5.3.1.4
+    complain(turn, 500, enhanced_for(&rules, "5.5.2"), "Line too long");  // RFC 5321 section 4.5.3.1.4
     if (rules.verb == Verb::bdat) phase_ = Phase::closing;
     return false;
   }
@@ -97,7 +104,6 @@ bool ServerSession::dispatch(Verb verb, std::string_view argument, Turn& turn) {
 }
 
 bool ServerSession::on_hello(std::string_view argument, bool extended, Turn& turn) {
-  // No enhanced codes here (RFC 2034 section 4).
   if (!is_hello_name(argument))
     return complain(turn, 501, {}, extended ? "EHLO needs a host name" : "HELO needs a host name");
   if (!helo_.assign(pool_, argument)) return shut(turn, kNoMemory);

@@ -17,7 +17,8 @@ constexpr std::uint64_t kDrainedTimes = 10;
 
 // `more`: octets announced and still to come.
 bool ServerSession::is_over_drain_limit(std::uint64_t more, const Turn& turn) const {
-  const std::uint64_t limit = turn.world.policy->settings().limits.message_bytes * kDrainedTimes;
+  const std::uint64_t size = turn.world.policy->settings().limits.message_bytes;
+  const std::uint64_t limit = size > UINT64_MAX / kDrainedTimes ? UINT64_MAX : size * kDrainedTimes;
   const std::uint64_t had = message_open_ || message_given_up_ ? decoder_.content_bytes() : 0;
   return had > limit || more > limit - had;
 }
@@ -114,18 +115,16 @@ policy::Verdict ServerSession::content_refusal(const Turn& turn) const {
   const bool has_bare_octet =
       (decoder_.faults() & fault_bare_octet) != 0 || (is_whole && decoder_.ends_in_bare_return());
   if (has_bare_octet && !is_binary) {
-    return {policy::Rule::none, 550, "5.6.11",
-            "A CR or LF stands alone in the content, only CRLF ends a line"};
+    return {policy::Rule::none, 550, "5.6.11", "A CR or LF stands alone in the content, only CRLF ends a line"};
   }
-  if (decoder_.content_bytes() + chunk_left_ > limits.message_bytes) {
+  if (decoder_.message_bytes() + chunk_left_ > limits.message_bytes) {
     return {policy::Rule::none, 552, "5.3.4", "Message larger than SIZE allows"};  // RFC 1870 section 6.1
   }
   if (decoder_.hops() > limits.hops) {
     return {policy::Rule::none, 554, "5.4.6", "Too many hops, this message loops"};  // RFC 5321 section 6.3
   }
   if ((decoder_.faults() & fault_long_line) != 0 && !is_binary && !turn.service.settings().long_lines) {
-    return {policy::Rule::none, 550, "5.6.0",
-            "A line is longer than 998 octets"};  // RFC 5321 section 4.5.3.1.6
+    return {policy::Rule::none, 550, "5.6.0", "A line is longer than 998 octets"};  // RFC 5321 section 4.5.3.1.6
   }
   return {};
 }
@@ -133,8 +132,7 @@ policy::Verdict ServerSession::content_refusal(const Turn& turn) const {
 std::uint16_t ServerSession::content_flags() const {
   std::uint16_t flags = decoder_.content_flags();
   const bool came_by_chunks = phase_ == Phase::storing && !content_ended_;
-  if (body_ == BodyType::binary_mime || (came_by_chunks && !decoder_.ends_with_line_end()))
-    flags |= content_binary;
+  if (body_ == BodyType::binary_mime || (came_by_chunks && !decoder_.ends_with_line_end())) flags |= content_binary;
   return flags;
 }
 

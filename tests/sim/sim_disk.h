@@ -51,6 +51,7 @@ class SimDisk {
   // --- for tests --------------------------------------------------------------------------------------------------
   void set_capacity(std::uint64_t bytes) { capacity_ = bytes; }
   [[nodiscard]] std::uint64_t used_bytes() const { return used_; }
+  [[nodiscard]] bool is_off() const { return is_off_; }  // the power is gone
   // The n-th from now (1: the next) fails with EIO.
   void fail_write(std::uint64_t n) { write_fails_in_ = n; }
   void fail_sync(std::uint64_t n) { sync_fails_in_ = n; }

@@ -56,7 +56,7 @@ void TestServer::run(const std::string& spool, void (*thread_hook)()) {
   WorkerServerOptions options;
   options.spool_directory = spool;
   options.receive_buffers = ring.buffer_count;
-  options.spool.segment_bytes = 1u << 20;
+  options.spool.segment_bytes = 4u << 20;
   options.spool.segments_kept = 4;
   options.spool.disk_reserve_bytes = 0;
   std::vector<std::string> notes;

@@ -160,6 +160,21 @@ TEST(DataDecoder, EightBitInHeaderAndBody) {
   EXPECT_EQ(decode("A: u\r\n \xc3\xbc\r\nB: \xc3\xbc", false, nullptr).flags, content_eight_bit_header);
 }
 
+TEST(DataDecoder, DoubledDotsAreNotOfTheSize) {
+  for (const std::size_t step : {1U, 2U, 5U, 100U}) {
+    const std::string_view input = "..a\r\n..\r\n.b\r\n. .\r\n.\r\n";
+    DataDecoder decoder;
+    decoder.begin(true);
+    for (std::size_t at = 0; at < input.size();) at += decoder.decode(input.substr(at, step)).consumed;
+    EXPECT_EQ(decoder.content_bytes(), input.size() - 3);
+    EXPECT_EQ(decoder.message_bytes(), input.size() - 3 - 4) << step;
+  }
+  DataDecoder chunks;
+  chunks.begin(false);
+  (void)chunks.decode(".a\r\n..\r\n");
+  EXPECT_EQ(chunks.message_bytes(), 8U);
+}
+
 TEST(DataDecoder, EndOfChunks) {
   DataDecoder decoder;
   decoder.begin(false);
