@@ -340,7 +340,8 @@ void live_once(SimWorld& world, Model& model, bool is_last) {
   if (way == 0) world.disk().cut_power_after(1 + random.below(random.chance(300) ? 20 : 150));
   world.start("spool", [&] { life.run(); });
   const auto ended = [&] { return world.processes() == 0; };
-  const double seconds = static_cast<double>(random.below(200)) * 1e-3;
+  // Many short lives find more than few long ones.
+  const double seconds = static_cast<double>(random.below(random.chance(50) ? 200'000 : 20'000)) * 1e-6;
   RunEnd end = world.run(ended, {.seconds = seconds});
   if (end == RunEnd::condition) return;  // it could not start: a disk fault
   if (way == 0 && end != RunEnd::power_lost) end = world.run(ended, {.seconds = 1});
