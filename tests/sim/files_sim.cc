@@ -1,9 +1,9 @@
 // core/files.h over the simulated disk. Every call takes a while; in a process, others run meanwhile.
-#include "core/files.h"
-
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+
+#include "core/files.h"
 
 #include "tests/sim/ring_sim.h"
 #include "tests/sim/sim_disk.h"
@@ -31,7 +31,9 @@ SimDisk& disk_after(std::int64_t nanoseconds) {
   return world.disk();
 }
 
-SimDisk& disk_after_delay() { return disk_after(SimWorld::current().disk_delay()); }
+SimDisk& disk_after_delay() {
+  return disk_after(SimWorld::current().disk_delay());
+}
 
 // Looked up after the wait: the machine may have died meanwhile.
 SimOpenFile* file_of(int descriptor) {
@@ -43,7 +45,9 @@ std::unexpected<Error> failure(const char* what, int descriptor, std::int64_t ne
   return fail_errno(std::string(what) + " descriptor " + std::to_string(descriptor), static_cast<int>(-negative_errno));
 }
 
-std::int64_t missing() { return SimWorld::current().is_on() ? -EBADF : -EIO; }
+std::int64_t missing() {
+  return SimWorld::current().is_on() ? -EBADF : -EIO;
+}
 
 Result<void> path_result(const char* what, const std::string& path, std::int32_t result) {
   if (result < 0) return fail_errno(std::string(what) + " " + path, -result);
@@ -56,7 +60,9 @@ Result<void> make_directory(const std::string& path) {
   return path_result("make the directory", path, disk_after_delay().make_directory(path));
 }
 
-Result<int> open_directory(const std::string& path) { return open(path, O_RDONLY | O_DIRECTORY); }
+Result<int> open_directory(const std::string& path) {
+  return open(path, O_RDONLY | O_DIRECTORY);
+}
 
 Result<std::vector<std::string>> list(const std::string& path) {
   std::vector<std::string> names;
@@ -72,7 +78,9 @@ Result<int> open(const std::string& path, int flags, unsigned) {
   return result;
 }
 
-void close(int descriptor) { static_cast<void>(SimWorld::current().close_descriptor(descriptor)); }
+void close(int descriptor) {
+  static_cast<void>(SimWorld::current().close_descriptor(descriptor));
+}
 
 Result<std::uint64_t> size(int descriptor) {
   SimDisk& disk = SimWorld::current().disk();
@@ -131,12 +139,20 @@ Result<bool> try_lock(int descriptor) {
   return result == 1;
 }
 
-Result<std::uint64_t> free_bytes(const std::string&) { return SimWorld::current().disk().free_bytes(); }
+Result<std::uint64_t> free_bytes(const std::string&) {
+  return SimWorld::current().disk().free_bytes();
+}
 
-Result<std::string> file_system(const std::string&) { return std::string("simulated"); }
+Result<std::string> file_system(const std::string&) {
+  return std::string("simulated");
+}
 
-void fill_random(std::span<char> out) { SimWorld::current().random().fill(out); }
+void fill_random(std::span<char> out) {
+  SimWorld::current().random().fill(out);
+}
 
-std::uint64_t random_u64() { return SimWorld::current().random().next(); }
+std::uint64_t random_u64() {
+  return SimWorld::current().random().next();
+}
 
 }  // namespace postern::core::files

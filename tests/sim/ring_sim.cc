@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "core/assert.h"
+
 #include "tests/sim/sim_connection.h"
 #include "tests/sim/sim_disk.h"
 #include "tests/sim/sim_network.h"
@@ -40,8 +41,8 @@ SimDescriptor::SimDescriptor() = default;
 SimDescriptor::~SimDescriptor() = default;
 
 const char* operation_name(OperationKind kind) {
-  static constexpr const char* kNames[] = {"accept", "receive", "send",  "connect", "shutdown", "close",  "poll",
-                                           "open",   "unlink",  "read",  "write",   "sync",     "cancel", "wake"};
+  static constexpr const char* kNames[] = {"accept", "receive", "send", "connect", "shutdown", "close",  "poll",
+                                           "open",   "unlink",  "read", "write",   "sync",     "cancel", "wake"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -61,7 +62,8 @@ RingState::~RingState() {
 }
 
 SimOperation& RingState::start(OperationKind kind, std::int32_t descriptor, core::Completion& completion) {
-  if (completion.in_flight) world.violation(std::string("a Completion in flight is started again: ") + operation_name(kind));
+  if (completion.in_flight)
+    world.violation(std::string("a Completion in flight is started again: ") + operation_name(kind));
   if (completion.handler == nullptr) world.violation(std::string("no handler for ") + operation_name(kind));
   completion.in_flight = true;
   SimOperation& operation = world.make_operation();
@@ -74,7 +76,8 @@ SimOperation& RingState::start(OperationKind kind, std::int32_t descriptor, core
 
 void RingState::queued(SimOperation& operation) {
   if (is_waited_in) {
-    world.violation(std::string("a sleeping worker's ring is used by somebody else: ") + operation_name(operation.kind));
+    world.violation(std::string("a sleeping worker's ring is used by somebody else: ") +
+                    operation_name(operation.kind));
   }
   if (operation.completion != nullptr) in_flight[operation.completion] = &operation;
   submission_queue.push_back(&operation);
@@ -181,9 +184,13 @@ Time Ring::submit_and_wait(std::int64_t wait_until_boot_ns) {
   return self.world.now();
 }
 
-std::size_t Ring::reap() { return implementation_->reap(); }
+std::size_t Ring::reap() {
+  return implementation_->reap();
+}
 
-Time Ring::read_clock() const { return implementation_->world.now(); }
+Time Ring::read_clock() const {
+  return implementation_->world.now();
+}
 
 // --- operations: noted here, carried out by SimNetwork and SimDisk --------------------------------------------------
 
@@ -310,11 +317,15 @@ void Ring::release_buffer(std::uint16_t id) {
   POSTERN_SIM_POISON(self.buffer_memory(id), self.options.buffer_bytes);
 }
 
-std::uint32_t Ring::buffers_free() const { return static_cast<std::uint32_t>(implementation_->free_buffers.size()); }
+std::uint32_t Ring::buffers_free() const {
+  return static_cast<std::uint32_t>(implementation_->free_buffers.size());
+}
 
 // --- sockets and notifiers without waiting --------------------------------------------------------------------------
 
-Result<int> Ring::listen(const Endpoint& endpoint) { return SimWorld::current().network().listen_socket(endpoint); }
+Result<int> Ring::listen(const Endpoint& endpoint) {
+  return SimWorld::current().network().listen_socket(endpoint);
+}
 
 Result<int> Ring::make_socket(const Endpoint& target, const Endpoint* source) {
   return SimWorld::current().network().make_socket(target, source);
@@ -325,11 +336,17 @@ void Ring::set_no_delay(int socket) {
   POSTERN_ASSERT(!SimWorld::current().is_on() || (descriptor != nullptr && descriptor->socket != nullptr));
 }
 
-std::optional<Endpoint> Ring::peer_name(int socket) { return SimWorld::current().network().peer_name(socket); }
+std::optional<Endpoint> Ring::peer_name(int socket) {
+  return SimWorld::current().network().peer_name(socket);
+}
 
-std::optional<Endpoint> Ring::local_name(int socket) { return SimWorld::current().network().local_name(socket); }
+std::optional<Endpoint> Ring::local_name(int socket) {
+  return SimWorld::current().network().local_name(socket);
+}
 
-void Ring::close_now(int descriptor) { static_cast<void>(SimWorld::current().close_descriptor(descriptor)); }
+void Ring::close_now(int descriptor) {
+  static_cast<void>(SimWorld::current().close_descriptor(descriptor));
+}
 
 Result<int> Ring::make_notifier() {
   auto descriptor = std::make_unique<SimDescriptor>();

@@ -20,7 +20,20 @@ struct SimSocket;    // sim_network.h
 struct SimOpenFile;  // sim_disk.h
 
 enum class OperationKind : std::uint8_t {
-  accept, receive, send, connect, shutdown, close, poll, open, unlink, read, write, sync, cancel, wake
+  accept,
+  receive,
+  send,
+  connect,
+  shutdown,
+  close,
+  poll,
+  open,
+  unlink,
+  read,
+  write,
+  sync,
+  cancel,
+  wake
 };
 const char* operation_name(OperationKind kind);
 
@@ -37,9 +50,9 @@ struct SimOperation {
   std::size_t bytes = 0;
   const msghdr* message = nullptr;
   std::uint64_t offset = 0;
-  int flags = 0;               // open; data_only of sync; events of poll
+  int flags = 0;  // open; data_only of sync; events of poll
   unsigned mode = 0;
-  core::Endpoint target;       // connect
+  core::Endpoint target;  // connect
   core::Completion* cancelled = nullptr;
   std::uint32_t woken_number = 0;
   // Progress.

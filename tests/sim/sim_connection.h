@@ -52,7 +52,7 @@ struct SimSocket {
   core::Endpoint local;
   std::uint32_t connection = 0;
   std::uint8_t side = 0;
-  std::deque<std::uint32_t> queue;      // connections to be accepted
+  std::deque<std::uint32_t> queue;  // connections to be accepted
   std::vector<SimOperation*> accepts;
   SimOperation* receive = nullptr;
   SimOperation* send = nullptr;

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "core/assert.h"
+
 #include "tests/sim/ring_sim.h"
 #include "tests/sim/sim_world.h"
 
@@ -35,7 +36,9 @@ struct PagePair {
   bool is_dirty = false;  // listed in SimInode::dirty: a sync will write it
 };
 
-std::uint64_t round_up(std::uint64_t bytes) { return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes; }
+std::uint64_t round_up(std::uint64_t bytes) {
+  return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
+}
 
 bool is_zero(std::string_view bytes) {
   return bytes.empty() || (bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
@@ -116,7 +119,9 @@ struct SimSnapshot {
 
 SimDisk::SimDisk(SimWorld& world) : world_(world), root_(std::make_shared<SimInode>(*this, true)) {}
 
-SimDisk::~SimDisk() { root_.reset(); }
+SimDisk::~SimDisk() {
+  root_.reset();
+}
 
 // --- names ----------------------------------------------------------------------------------------------------------
 
@@ -243,9 +248,8 @@ std::int64_t SimDisk::read(SimOpenFile& file, std::span<char> into, std::uint64_
   const SimInode& inode = *file.inode;
   if (inode.is_directory) return -EISDIR;
   if ((file.flags & O_ACCMODE) == O_WRONLY) return -EBADF;
-  if ((file.flags & O_DIRECT) != 0 &&
-      (offset % kDirectBytes != 0 || into.size() % kDirectBytes != 0 ||
-       reinterpret_cast<std::uintptr_t>(into.data()) % kDirectBytes != 0)) {
+  if ((file.flags & O_DIRECT) != 0 && (offset % kDirectBytes != 0 || into.size() % kDirectBytes != 0 ||
+                                       reinterpret_cast<std::uintptr_t>(into.data()) % kDirectBytes != 0)) {
     return -EINVAL;
   }
   ++counters_.reads;
@@ -271,9 +275,8 @@ std::int64_t SimDisk::write(SimOpenFile& file, std::string_view bytes, std::uint
   if (is_off_) return -EIO;
   SimInode& inode = *file.inode;
   if (inode.is_directory || (file.flags & O_ACCMODE) == O_RDONLY) return -EBADF;
-  if ((file.flags & O_DIRECT) != 0 &&
-      (offset % kDirectBytes != 0 || bytes.size() % kDirectBytes != 0 ||
-       reinterpret_cast<std::uintptr_t>(bytes.data()) % kDirectBytes != 0)) {
+  if ((file.flags & O_DIRECT) != 0 && (offset % kDirectBytes != 0 || bytes.size() % kDirectBytes != 0 ||
+                                       reinterpret_cast<std::uintptr_t>(bytes.data()) % kDirectBytes != 0)) {
     return -EINVAL;
   }
   if ((file.flags & O_APPEND) != 0) offset = inode.size;
@@ -475,7 +478,8 @@ void SimDisk::execute(SimOperation& operation) {
       break;
     default:
       if (file == nullptr) {
-        world_.violation(std::string("a file was closed with an operation in flight: ") + operation_name(operation.kind));
+        world_.violation(std::string("a file was closed with an operation in flight: ") +
+                         operation_name(operation.kind));
         result = -EBADF;
       } else if (operation.kind == OperationKind::read) {
         result = read(*file, {operation.into, operation.bytes}, operation.offset);

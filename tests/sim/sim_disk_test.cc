@@ -1,17 +1,18 @@
 // The simulated disk keeps what it promises, loses what it may, and fails when told.
-#include <fcntl.h>
-#include <gtest/gtest.h>
+#include "tests/sim/sim_disk.h"
 
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <fcntl.h>
+#include <gtest/gtest.h>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "core/files.h"
 #include "core/ring.h"
-#include "tests/sim/sim_disk.h"
+
 #include "tests/sim/sim_world.h"
 
 namespace postern::sim {

@@ -145,7 +145,9 @@ struct SimFiber::Implementation {
   void* tsan_resumer = nullptr;
 #endif
 
-  char* stack_bottom() const { return static_cast<char*>(stack) + kGuardBytes; }
+  char* stack_bottom() const {
+    return static_cast<char*>(stack) + kGuardBytes;
+  }
 
   void leave(bool for_good) {
 #if defined(__SANITIZE_ADDRESS__)
@@ -210,9 +212,13 @@ void SimFiber::resume() {
   running = nullptr;
 }
 
-bool SimFiber::ended() const { return implementation_->has_ended; }
+bool SimFiber::ended() const {
+  return implementation_->has_ended;
+}
 
-SimFiber* SimFiber::current() { return running; }
+SimFiber* SimFiber::current() {
+  return running;
+}
 
 void SimFiber::yield() {
   POSTERN_ASSERT(running != nullptr);

@@ -101,8 +101,8 @@ std::optional<core::Endpoint> SimNetwork::local_name(int descriptor) {
 }
 
 bool SimNetwork::is_listening(const core::Endpoint& at) const {
-  return far_listeners_.contains(at) || std::any_of(listeners_.begin(), listeners_.end(),
-                                                    [&](const SimSocket* s) { return covers(s->local, at); });
+  return far_listeners_.contains(at) ||
+         std::any_of(listeners_.begin(), listeners_.end(), [&](const SimSocket* s) { return covers(s->local, at); });
 }
 
 void SimNetwork::set_silent(const core::IpAddress& address, bool is_silent) {
@@ -484,7 +484,9 @@ void SimLink::resume() {
   network_->deliver_later(own, side_);
 }
 
-core::Endpoint SimLink::local() const { return is_open() ? network_->connection(connection_)->ends[side_].name : core::Endpoint{}; }
+core::Endpoint SimLink::local() const {
+  return is_open() ? network_->connection(connection_)->ends[side_].name : core::Endpoint{};
+}
 
 core::Endpoint SimLink::remote() const {
   return is_open() ? network_->connection(connection_)->ends[1 - side_].name : core::Endpoint{};

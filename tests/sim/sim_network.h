@@ -39,7 +39,7 @@ class SimLink {
   void shutdown();  // no more from here; still reads
   void close();     // no callback comes any more
   void reset();
-  void pause();     // reads nothing: the machine's sends block when the window is full
+  void pause();  // reads nothing: the machine's sends block when the window is full
   void resume();
   [[nodiscard]] bool is_open() const;
   [[nodiscard]] core::Endpoint local() const;   // of this end

@@ -1,15 +1,16 @@
 // The simulated network's connections behave as TCP's do, with its quirks.
-#include <gtest/gtest.h>
+#include "tests/sim/sim_network.h"
 
 #include <cerrno>
 #include <cstdint>
+#include <gtest/gtest.h>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "core/ring.h"
-#include "tests/sim/sim_network.h"
+
 #include "tests/sim/sim_world.h"
 
 namespace postern::sim {

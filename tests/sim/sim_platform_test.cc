@@ -1,13 +1,11 @@
 // The simulator's scheduler, clock and rings: a real Worker and Mesh run on them, seeds repeat, broken rules are caught.
-#include <gtest/gtest.h>
-#include <poll.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
-
+#include <gtest/gtest.h>
 #include <memory>
+#include <poll.h>
 #include <string>
 #include <vector>
 
@@ -15,6 +13,7 @@
 #include "core/published.h"
 #include "core/ring.h"
 #include "core/worker.h"
+
 #include "tests/sim/sim_network.h"
 #include "tests/sim/sim_world.h"
 
@@ -186,7 +185,9 @@ std::uint64_t run_echo(const SimOptions& options, std::size_t* whole = nullptr) 
     EXPECT_TRUE(client->is_whole() || client->is_broken) << "seed " << options.seed;
     if (whole != nullptr) *whole += client->is_whole();
   }
-  const auto stop = [](void* server, std::uint64_t, std::uint64_t) noexcept { static_cast<EchoServer*>(server)->stop(); };
+  const auto stop = [](void* server, std::uint64_t, std::uint64_t) noexcept {
+    static_cast<EchoServer*>(server)->stop();
+  };
   mesh.post(0, {stop, &first_server});
   mesh.post(1, {stop, &second_server});
   const auto stopped = [&] { return first_server.is_stopped() && second_server.is_stopped(); };

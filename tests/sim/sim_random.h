@@ -3,10 +3,12 @@
 // xoshiro256** (Blackman and Vigna, 2021), seeded through splitmix64. Not for secrets.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 namespace postern::sim {
@@ -44,9 +46,11 @@ class SimRandom {
   // True `permille` times in a thousand. A permille of 0 draws nothing.
   bool chance(std::uint32_t permille) { return permille != 0 && below(1000) < permille; }
   void fill(std::span<char> out) {
-    for (std::size_t i = 0; i < out.size();) {
-      std::uint64_t word = next();
-      for (int octet = 0; octet < 8 && i < out.size(); ++octet, word >>= 8) out[i++] = static_cast<char>(word & 0xff);
+    while (!out.empty()) {
+      const std::uint64_t word = next();
+      const std::size_t part = std::min(out.size(), sizeof word);
+      std::memcpy(out.data(), &word, part);
+      out = out.subspan(part);
     }
   }
 

@@ -6,10 +6,9 @@
 // first seed that fails ends the test, and the line that repeats it is printed.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <cstdint>
 #include <cstdlib>
+#include <gtest/gtest.h>
 #include <string>
 
 namespace postern::sim {

@@ -7,13 +7,12 @@
 //   4. its state is the last acknowledged one, or one asked for later.
 // Deaths: power cuts and kills at random times and before the n-th operation of the disk, the start's own included;
 // orderly ends between them. Faults of the disk in some runs.
-#include <fcntl.h>
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <fcntl.h>
+#include <gtest/gtest.h>
 #include <map>
 #include <memory>
 #include <new>
@@ -26,6 +25,7 @@
 #include "core/ring.h"
 #include "core/spool.h"
 #include "core/timer_wheel.h"
+
 #include "tests/sim/sim_disk.h"
 #include "tests/sim/sim_seeds.h"
 #include "tests/sim/sim_world.h"
@@ -314,7 +314,8 @@ class SpoolLife {
     } else if (made.large_done == item.body.size()) {
       life.spool_->append_large(large, item.head, item.content_flags, item.accepted_unix_ns, made.durable);
     } else {
-      const std::size_t piece = std::min<std::size_t>(item.body.size() - made.large_done, 1 + life.random_.below(20'000));
+      const std::size_t piece =
+          std::min<std::size_t>(item.body.size() - made.large_done, 1 + life.random_.below(20'000));
       const std::string_view octets = std::string_view(item.body).substr(made.large_done, piece);
       made.large_done += piece;
       life.spool_->write_large(large, octets);

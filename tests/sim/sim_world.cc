@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "core/assert.h"
+
 #include "tests/sim/ring_sim.h"
 #include "tests/sim/sim_connection.h"
 #include "tests/sim/sim_disk.h"
@@ -92,9 +93,14 @@ SimOptions SimOptions::from_seed(std::uint64_t seed, bool disk_faults) {
 }
 
 SimWorld::SimWorld(const SimOptions& options)
-    : options_(options), random_(options.seed), now_(options.start), outer_(current_world),
-      network_(std::make_unique<SimNetwork>(*this)), disk_(std::make_unique<SimDisk>(*this)),
-      descriptor_base_(kFirstDescriptor), trace_hash_(options.seed) {
+    : options_(options),
+      random_(options.seed),
+      now_(options.start),
+      outer_(current_world),
+      network_(std::make_unique<SimNetwork>(*this)),
+      disk_(std::make_unique<SimDisk>(*this)),
+      descriptor_base_(kFirstDescriptor),
+      trace_hash_(options.seed) {
   current_world = this;
   link_ring();
   link_files();
@@ -118,7 +124,9 @@ void SimWorld::violation(const std::string& text) {
     collected_->push_back(text);
     return;
   }
-  std::fprintf(stderr, "\nsimulation: %s\n  in %s at %.6f s after %llu steps; POSTERN_SEED=%llu runs it again, POSTERN_SIM_TRACE=1 shows the way there\n",
+  std::fprintf(stderr,
+               "\nsimulation: %s\n  in %s at %.6f s after %llu steps; POSTERN_SEED=%llu runs it again, "
+               "POSTERN_SIM_TRACE=1 shows the way there\n",
                text.c_str(), running_ != nullptr ? running_->name.c_str() : "the test",
                static_cast<double>(now_.boot_ns - options_.start.boot_ns) * 1e-9,
                static_cast<unsigned long long>(steps_), static_cast<unsigned long long>(options_.seed));
@@ -127,7 +135,8 @@ void SimWorld::violation(const std::string& text) {
 
 void SimWorld::note(const char* what, std::uint64_t a, std::uint64_t b) {
   std::uint64_t mixed = trace_hash_ ^ static_cast<std::uint64_t>(now_.boot_ns);
-  for (const char* letter = what; *letter != 0; ++letter) mixed = (mixed ^ static_cast<unsigned char>(*letter)) * 0x100000001b3u;
+  for (const char* letter = what; *letter != 0; ++letter)
+    mixed = (mixed ^ static_cast<unsigned char>(*letter)) * 0x100000001b3u;
   mixed = (mixed ^ a) * 0x9e3779b97f4a7c15u;
   mixed = (mixed ^ (mixed >> 29) ^ b) * 0xbf58476d1ce4e5b9u;
   trace_hash_ = mixed ^ (mixed >> 32);
@@ -526,7 +535,8 @@ std::int32_t SimWorld::close_descriptor(std::int32_t number) {
   }
   note("closed", static_cast<std::uint64_t>(number), 0);
   // A poll holds on to its notifier, as in the kernel: closed or not, it waits for its cancel.
-  if (!open->polls.empty() && !open->is_notifier) violation("close of " + std::to_string(number) + " with a poll armed");
+  if (!open->polls.empty() && !open->is_notifier)
+    violation("close of " + std::to_string(number) + " with a poll armed");
   if (open->socket != nullptr) network_->close_socket(*open->socket);
   if (open->file != nullptr) disk_->close_file(*open->file);
   const auto index = static_cast<std::uint32_t>(number - descriptor_base_);

@@ -48,6 +48,7 @@
 #include <vector>
 
 #include "core/clock.h"
+
 #include "tests/sim/sim_random.h"
 
 namespace postern::sim {
@@ -66,19 +67,19 @@ struct SimOptions {
   bool trace = false;  // print every event to standard error (POSTERN_SIM_TRACE=1 does it too)
 
   // The ring.
-  std::uint32_t submits_early = 100;  // an operation reaches the kernel before the next submit
-  std::uint32_t multishot_ends = 0;   // a multishot operation ends although nothing is wrong (CQ overflow)
-  std::uint32_t cancel_is_late = 300; // a cancel takes effect only after up to cancel_late_ns
+  std::uint32_t submits_early = 100;   // an operation reaches the kernel before the next submit
+  std::uint32_t multishot_ends = 0;    // a multishot operation ends although nothing is wrong (CQ overflow)
+  std::uint32_t cancel_is_late = 300;  // a cancel takes effect only after up to cancel_late_ns
   std::int64_t cancel_late_ns = 3'000'000;
   std::uint32_t descriptors_max = 20'000;
 
   // The network.
   std::int64_t latency_ns_min = 20'000;
   std::int64_t latency_ns_max = 400'000;
-  std::uint32_t stream_is_cut = 100;      // a piece arrives as several, or is received in several
-  std::uint32_t send_stalls = 0;          // a send or segment takes up to stall_ns longer
+  std::uint32_t stream_is_cut = 100;  // a piece arrives as several, or is received in several
+  std::uint32_t send_stalls = 0;      // a send or segment takes up to stall_ns longer
   std::int64_t stall_ns = 2'000'000'000;
-  std::uint32_t resets_per_million = 0;   // of segments that arrive
+  std::uint32_t resets_per_million = 0;  // of segments that arrive
   std::uint32_t connect_refused = 0;
   std::uint32_t connect_lost = 0;         // ends -ETIMEDOUT after 127 seconds
   std::size_t window_bytes_min = 16'384;  // octets in flight before a sender waits for its reader
