@@ -27,7 +27,7 @@ Result<void> check_options(const SpoolOptions& options) {
       options.segment_bytes > (std::uint64_t{1} << 34)) {
     return fail("a segment holds at least two commits, and at most 16 GiB");
   }
-  if (options.segments_kept < 3) return fail("a log keeps at least 3 segments");
+  if (options.segments_kept < 4) return fail("a log keeps at least 4 segments");
   if (options.commits_in_flight < 1 ||
       std::uint64_t{options.commits_in_flight} * options.commit_bytes > kInFlightBytesMax) {
     return fail("between one commit and 16 MiB of commits may be in flight");

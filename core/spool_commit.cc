@@ -63,13 +63,16 @@ std::size_t CommitLog::buffers_left() const {
   return free_.size() + options_.commits_in_flight + kSpareBuffers - buffers_.size();
 }
 
-bool CommitLog::can_take(std::uint64_t record_bytes, Use use) const {
-  if (open_ != nullptr && open_->used + record_bytes <= options_.commit_bytes) return true;
+bool CommitLog::has_buffer(Use use) const {
   return buffers_left() > static_cast<std::size_t>(use == Use::outcome ? 0 : use == Use::append ? 1 : 2);
 }
 
+bool CommitLog::can_take(std::uint64_t record_bytes, Use use) const {
+  return (open_ != nullptr && open_->used + record_bytes <= options_.commit_bytes) || has_buffer(use);
+}
+
 CommitLog::Buffer* CommitLog::take_buffer(Use use) {
-  if (!can_take(options_.commit_bytes, use)) return nullptr;
+  if (!has_buffer(use)) return nullptr;
   if (free_.empty()) {
     buffers_.push_back(std::make_unique<Buffer>(*this, options_.commit_bytes));
     return buffers_.back().get();
@@ -98,7 +101,9 @@ void CommitLog::close_open() {
 char* CommitLog::reserve(std::uint64_t record_bytes, Use use) {
   POSTERN_ASSERT(kRecordHeaderBytes + record_bytes <= options_.commit_bytes);
   if (!can_take(record_bytes, use)) return nullptr;
-  if (open_ != nullptr && open_->used + record_bytes > options_.commit_bytes) close_open();
+  if (open_ != nullptr && (open_->used + record_bytes > options_.commit_bytes || would_spill(record_bytes, use))) {
+    close_open();
+  }
   if (open_ == nullptr) {
     open_ = take_buffer(use);
     if (use != Use::append) {
@@ -114,6 +119,18 @@ char* CommitLog::reserve(std::uint64_t record_bytes, Use use) {
     ++moves_pending_;
   }
   return record;
+}
+
+// The open buffer fits what is left of the active segment, and with this record it would not: closed now, it leaves no
+// more of the segment unused than the record's length.
+bool CommitLog::would_spill(std::uint64_t record_bytes, Use use) const {
+  const Segment* segment = segments_.active();
+  if (segment == nullptr || !has_buffer(use)) return false;
+  std::uint64_t left = segment->bytes - segment->used;
+  for (std::size_t i = issued_; i < queue_.size(); ++i) {
+    left -= std::min(left, round_up(queue_[i]->used, kBlockBytes));
+  }
+  return round_up(open_->used, kBlockBytes) <= left && round_up(open_->used + record_bytes, kBlockBytes) > left;
 }
 
 void CommitLog::attach(Durable& durable) {

@@ -100,6 +100,8 @@ class CommitLog {
     Waiters waiters;
   };
 
+  [[nodiscard]] bool has_buffer(Use use) const;
+  [[nodiscard]] bool would_spill(std::uint64_t record_bytes, Use use) const;
   Buffer* take_buffer(Use use);
   [[nodiscard]] std::size_t buffers_left() const;
   void give_back(Buffer& buffer);

@@ -23,15 +23,19 @@ Compactor::Compactor(const SpoolOptions& options, Ring& ring, SegmentStore& segm
       completion_(completion_handler<&Compactor::on_read>, this) {}
 
 bool Compactor::is_wanted() {
-  if (segments_.in_use() < 2 || log_.moves_pending() > 0 || !segments_.has_free(1)) return false;
+  if (segments_.in_use() < 2 || log_.moves_pending() > 0) return false;
   const Segment& oldest = *segments_.oldest();
   if (&oldest == segments_.active() || oldest.pins > 0 || oldest.live_items == 0) return false;
   // Walked already, and what is left in it cannot be moved; unless a failed write took the copies.
   if (oldest.header.sequence == settled_sequence_ && errors_then_ == counters_.write_errors) return false;
+  // Begun only when it can be brought to its end; a commit's length pays for padding and for the segment's end.
+  if (segments_.bytes_at_hand() < oldest.live_bytes + options_.commit_bytes) return false;
   const std::uint64_t used = segments_.used_bytes();
   const std::uint64_t dead = used - std::min(used, segments_.live_bytes());
-  if (segments_.in_use() >= kSegmentsLeast && dead > used / 2) return true;
-  return oldest.unusable || (segments_.is_scarce() && dead > options_.segment_bytes / 2);
+  if (oldest.unusable || (segments_.in_use() >= kSegmentsLeast && dead > used / 2)) return true;
+  // On a full disk outcomes eat the reserve. Each leaves at least as much dead as it takes, so when a quarter of a
+  // segment is gone, as much can be won back, and there is room for the moving.
+  return segments_.is_scarce() && (dead > used / 8 || dead > options_.segment_bytes / 4);
 }
 
 void Compactor::start() {

@@ -5,8 +5,8 @@
 // is durable (CommitLog::settle_moves), and the segment is free once nothing in it lives.
 //
 // When: more than half of what the log holds is dead and at least kSegmentsLeast segments are in use, so that moving
-//   costs at most as much writing as the mail itself did; or space is scarce and there is something to gain; or the
-//   oldest segment may not be written again.
+//   costs at most as much writing as the mail itself did; or the disk is full and there is something to gain, whatever
+//   it costs; or the oldest segment may not be written again.
 // How much: kStepBytes a turn, and only into buffers that appends can spare.
 // An item whose record or state cannot be read stays where it is and keeps its segment; it is counted (read_errors), and
 //   its owner meets the error when it loads it. Thread: the worker's.

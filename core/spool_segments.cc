@@ -109,7 +109,6 @@ Result<std::vector<std::uint32_t>> SegmentStore::adopt(const FoundLog& found) {
 
 Result<void> SegmentStore::settle(const Time& now) {
   now_ns_ = now.boot_ns;
-  refresh_free_bytes(now);
   // Stamped ahead of need and never written to: no record of this life exists.
   while (!in_use_.empty()) {
     Segment& last = at(in_use_.back());
@@ -135,8 +134,11 @@ Result<void> SegmentStore::settle(const Time& now) {
     growth_wait_until_ns_ = now_ns_ + kRetrySeconds * kNanosecondsPerSecond;
     break;
   }
-  if (active_ != nullptr) return {};
-  return activate_now();
+  if (active_ == nullptr) {
+    if (auto done = activate_now(); !done) return done;
+  }
+  refresh_free_bytes(now);
+  return {};
 }
 
 Result<void> SegmentStore::create_now() {
@@ -234,15 +236,22 @@ void SegmentStore::remove_live(std::uint32_t slot, std::uint64_t bytes) {
 }
 
 // A commit never spans two segments, so up to one commit's length at the end of each may stay unused.
-std::uint64_t SegmentStore::room_for_items() const {
-  const std::uint64_t whole = options_.segment_bytes - kBlockBytes - options_.commit_bytes;
-  std::uint64_t room = 0;
+std::uint64_t SegmentStore::room() const {
+  std::uint64_t bytes = free_count() * whole_segment();
   if (active_ != nullptr && active_->bytes - active_->used > options_.commit_bytes) {
-    room = active_->bytes - active_->used - options_.commit_bytes;
+    bytes += active_->bytes - active_->used - options_.commit_bytes;
   }
-  std::size_t count = free_usable_ + (ready_ != nullptr || change_ == Change::stamping ? 1 : 0);
-  count -= std::min(count, kReserve);
-  return room + count * whole;
+  return bytes;
+}
+
+std::uint64_t SegmentStore::bytes_at_hand() const {
+  return free_count() * (options_.segment_bytes - kBlockBytes) +
+         (active_ != nullptr ? active_->bytes - active_->used : 0);
+}
+
+std::uint64_t SegmentStore::room_for_items() const {
+  const std::uint64_t bytes = room();
+  return bytes - std::min(bytes, kReserve * whole_segment());
 }
 
 std::uint64_t SegmentStore::file_bytes_free() const {
@@ -253,7 +262,7 @@ std::uint64_t SegmentStore::room_to_grow(std::uint64_t promised_elsewhere) const
   if (growth_blocked_ || options_.draining) return 0;
   std::uint64_t bytes = file_bytes_free();
   bytes -= std::min(bytes, promised_elsewhere);
-  return bytes / options_.segment_bytes * (options_.segment_bytes - kBlockBytes - options_.commit_bytes);
+  return bytes / options_.segment_bytes * whole_segment();
 }
 
 void SegmentStore::refresh_free_bytes(const Time& now) {
@@ -271,7 +280,7 @@ void SegmentStore::step(const Time& now) {
   step_growth(now);
   arm_timer();
   counters_.segments_in_use = in_use_.size();
-  counters_.segments_free = free_usable_ + (ready_ != nullptr ? 1 : 0);
+  counters_.segments_free = free_count();
 }
 
 // Lives end in the order they began; one that nobody needs waits behind one that somebody does.
@@ -375,11 +384,10 @@ void SegmentStore::on_change(Completion&, const Outcome& outcome) noexcept {
 
 void SegmentStore::step_growth(const Time& now) {
   if (growth_ != Growth::none) return;
-  const std::size_t wanted = options_.draining ? kReserve : kReserve + 1;
-  if (free_usable_ >= wanted || now.boot_ns < growth_wait_until_ns_) return;
-  if (free_usable_ + (ready_ != nullptr ? 1 : 0) >= wanted && options_.draining) return;
+  const std::size_t wanted = options_.draining ? 1 : kReserve + 1;
+  if (free_count() >= wanted || now.boot_ns < growth_wait_until_ns_) return;
   // The part of the disk that is left to others is touched only for outcomes.
-  const bool is_for_outcomes = free_usable_ < kReserve;
+  const bool is_for_outcomes = options_.draining || free_count() < kReserve;
   refresh_free_bytes(now);
   if (!is_for_outcomes && file_bytes_free() < options_.segment_bytes) {
     growth_error_ = ENOSPC;

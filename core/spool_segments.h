@@ -8,7 +8,8 @@
 //   2. Lives end in the order in which they began: a segment is stamped anew, or removed, only when the headers of all
 //      older lives are gone from the disk. A finish record therefore outlives the record it finishes.
 //   3. A file in which a write failed is never written again; it is removed when nothing in it lives.
-//   4. kReserve segments are kept out of room_for_items(): outcomes and compaction find space when nothing else does.
+//   4. kReserve segments are kept out of room_for_items(): one for outcomes, one for compaction, when nothing else is to
+//      be had. Should it come to that, segments for outcomes are made from disk_reserve_bytes too.
 // Growth writes and syncs zeros through the ring, one write at a time; without space it is tried again every
 // kRetrySeconds. Thread: the worker's. Starting up blocks; step() does not.
 #pragma once
@@ -45,7 +46,7 @@ struct Segment {
 
 class SegmentStore {
  public:
-  static constexpr std::size_t kReserve = 1;
+  static constexpr std::size_t kReserve = 2;
   static constexpr int kRetrySeconds = 2;
 
   // `id_counter` is read whenever a segment is stamped.
@@ -72,14 +73,15 @@ class SegmentStore {
   void add_live(std::uint32_t slot, std::uint64_t bytes);
   void remove_live(std::uint32_t slot, std::uint64_t bytes);
 
-  // Octets of commits that fit what is at hand, the reserve left out.
+  // What may still be written, to the last octet; what of it is sure to hold commits; and that without the reserve.
+  [[nodiscard]] std::uint64_t bytes_at_hand() const;
+  [[nodiscard]] std::uint64_t room() const;
   [[nodiscard]] std::uint64_t room_for_items() const;
   // What could be had beyond that by making segments.
   [[nodiscard]] std::uint64_t room_to_grow(std::uint64_t promised_elsewhere) const;
   [[nodiscard]] std::uint64_t file_bytes_free() const;  // on the file system, beyond disk_reserve_bytes
-  // Little more than the reserve is left, and no more can be had.
-  [[nodiscard]] bool is_scarce() const { return growth_blocked_ && free_usable_ <= kReserve; }
-  [[nodiscard]] bool has_free(std::size_t count) const { return free_usable_ + (ready_ != nullptr ? 1 : 0) >= count; }
+  // Only the reserve is left, and no more can be had.
+  [[nodiscard]] bool is_scarce() const { return growth_blocked_ && room_for_items() == 0; }
 
   [[nodiscard]] Segment* oldest() { return in_use_.empty() ? nullptr : segments_[in_use_.front()].get(); }
   [[nodiscard]] std::size_t in_use() const { return in_use_.size(); }
@@ -96,6 +98,14 @@ class SegmentStore {
   enum class Change : std::uint8_t { none, stamping, unlinking, syncing_folder };
   enum class Growth : std::uint8_t { none, opening, writing, syncing, syncing_folder, reopening, removing };
 
+  // Ready, or about to be.
+  [[nodiscard]] std::size_t free_count() const {
+    return free_usable_ + (ready_ != nullptr || change_ == Change::stamping ? 1 : 0);
+  }
+  // What of a segment is counted on.
+  [[nodiscard]] std::uint64_t whole_segment() const {
+    return options_.segment_bytes - kBlockBytes - options_.commit_bytes;
+  }
   Segment& make_segment(std::uint32_t number, std::uint64_t bytes);
   void drop_segment(Segment& segment);
   Result<void> create_now();

@@ -47,6 +47,9 @@ inline SpoolOptions small_options(const std::string& folder) {
   return options;
 }
 
+// By value: what a range-for goes over must outlive its expression.
+inline std::vector<std::string> names_in(const std::string& folder) { return files::list(folder).value(); }
+
 struct Waiter {
   Durable durable{&Waiter::on_durable, this, nullptr, 0};
   int error = -1;  // not told yet

@@ -67,6 +67,7 @@ TEST_F(SpoolTest, HandlersAreCalledInTheOrderOfAppends) {
   at.open();
   std::vector<int> told;
   for (int i = 0; i < 60; ++i) {
+    ASSERT_TRUE(at.until([&] { return at.spool->can_append(7004); }));
     Waiter& waiter = at.waiter();
     waiter.then = [&told, i](int error) {
       EXPECT_EQ(error, 0);
