@@ -5,6 +5,7 @@
 #include "policy/prefix_trie.h"
 
 #include <bit>
+#include <cstring>
 #include <memory>
 
 #include "core/assert.h"
@@ -12,9 +13,8 @@
 namespace postern::policy {
 namespace {
 
-constexpr unsigned kMappedBits = 96;  // ::ffff:0:0/96
-constexpr std::size_t kDirectFrom =
-    4096;  // IPv4 prefixes; below, 256 KiB of table would only crowd the cache
+constexpr unsigned kMappedBits = 96;       // ::ffff:0:0/96
+constexpr std::size_t kDirectFrom = 4096;  // IPv4 prefixes; below, 256 KiB of table would only crowd the cache
 
 // Bits [offset, offset+6) of the 128 (or 32) that begin at hi's top; bits behind the end are zero.
 unsigned bits_v6(std::uint64_t high, std::uint64_t low, unsigned offset) noexcept {
@@ -30,6 +30,14 @@ unsigned bits_v6(std::uint64_t high, std::uint64_t low, unsigned offset) noexcep
 unsigned bits_v4(std::uint32_t address, unsigned offset) noexcept {
   if (offset <= 26) return (address >> (26 - offset)) & 63u;
   return (address << (offset - 26)) & 63u;
+}
+
+// core's own accessors go octet by octet and across a library's border; here they are a third of a lookup.
+std::uint64_t big_endian(const std::uint8_t* octets) noexcept {
+  std::uint64_t word = 0;
+  std::memcpy(&word, octets, sizeof word);
+  if constexpr (std::endian::native == std::endian::little) word = __builtin_bswap64(word);
+  return word;
 }
 
 bool is_v4_prefix(const core::IpPrefix& prefix) {
@@ -87,16 +95,14 @@ class PrefixTrieBuilder {
     return place;
   }
 
-  static void spread(const Branch* branch, PrefixTrie::Value inherited, unsigned depth, unsigned slot,
-                     Slot* slots) {
+  static void spread(const Branch* branch, PrefixTrie::Value inherited, unsigned depth, unsigned slot, Slot* slots) {
     if (branch != nullptr && branch->value != PrefixTrie::kNone) inherited = branch->value;
     if (depth == PrefixTrie::kStride) {
       slots[slot] = {branch != nullptr && branch->has_children() ? branch : nullptr, inherited};
       return;
     }
     for (unsigned bit = 0; bit < 2; ++bit) {
-      spread(branch != nullptr ? branch->child[bit].get() : nullptr, inherited, depth + 1, slot << 1 | bit,
-             slots);
+      spread(branch != nullptr ? branch->child[bit].get() : nullptr, inherited, depth + 1, slot << 1 | bit, slots);
     }
   }
 
@@ -139,8 +145,7 @@ class PrefixTrieBuilder {
       return;
     }
     for (std::uint32_t bit = 0; bit < 2; ++bit) {
-      fill_direct(branch != nullptr ? branch->child[bit].get() : nullptr, inherited, depth + 1,
-                  slot << 1 | bit);
+      fill_direct(branch != nullptr ? branch->child[bit].get() : nullptr, inherited, depth + 1, slot << 1 | bit);
     }
   }
 
@@ -164,30 +169,37 @@ PrefixTrie::PrefixTrie(std::span<const core::IpPrefix> members) {
   builder.finish();
 }
 
+// Walks from a node down; `bits_at(offset)` gives the six bits of the address at an offset.
+template <class BitsAt>
+PrefixTrie::Value PrefixTrie::walk(std::uint32_t place, unsigned offset, BitsAt bits_at) const noexcept {
+  const Node* const nodes = nodes_.data();
+  for (;; offset += kStride) {
+    const Node& node = nodes[place];
+    const unsigned slot = bits_at(offset);
+    const std::uint64_t upto = ~std::uint64_t{0} >> (63 - slot);  // slots 0..slot
+    if ((node.inner >> slot & 1) == 0) {
+      return leaves_[node.first_leaf + static_cast<std::uint32_t>(std::popcount(node.leaf_starts & upto)) - 1];
+    }
+    place = node.first_child + static_cast<std::uint32_t>(std::popcount(node.inner & upto)) - 1;
+  }
+}
+
 PrefixTrie::Value PrefixTrie::lookup(const core::IpAddress& address) const noexcept {
-  const bool v4 = address.is_v4();
-  const std::uint32_t narrow = v4 ? address.v4() : 0;
-  const std::uint64_t high = address.high();
-  const std::uint64_t low = address.low();
-  std::uint32_t place = v4 ? root_v4_ : root_v6_;
+  const std::uint64_t high = big_endian(address.bytes.data());
+  const std::uint64_t low = big_endian(address.bytes.data() + 8);
+  if (high != 0 || low >> 32 != 0xffff) {
+    return walk(root_v6_, 0, [high, low](unsigned offset) noexcept { return bits_v6(high, low, offset); });
+  }
+  const auto narrow = static_cast<std::uint32_t>(low);
+  std::uint32_t place = root_v4_;
   unsigned offset = 0;
-  if (v4 && !direct_.empty()) {
+  if (!direct_.empty()) {
     const std::uint32_t entry = direct_[narrow >> (32 - kDirectBits)];
     if ((entry & kDirectLeaf) != 0) return static_cast<Value>(entry);
     place = entry;
     offset = kDirectBits;
   }
-  for (;;) {
-    const Node& node = nodes_[place];
-    const unsigned slot = v4 ? bits_v4(narrow, offset) : bits_v6(high, low, offset);
-    const std::uint64_t upto = ~std::uint64_t{0} >> (63 - slot);  // slots 0..slot
-    if ((node.inner >> slot & 1) == 0) {
-      return leaves_[node.first_leaf + static_cast<std::uint32_t>(std::popcount(node.leaf_starts & upto)) -
-                     1];
-    }
-    place = node.first_child + static_cast<std::uint32_t>(std::popcount(node.inner & upto)) - 1;
-    offset += kStride;
-  }
+  return walk(place, offset, [narrow](unsigned at) noexcept { return bits_v4(narrow, at); });
 }
 
 std::size_t PrefixTrie::memory_bytes() const noexcept {

@@ -41,9 +41,7 @@ class PrefixTrie {
 
   // The value of the longest prefix that contains the address; kNone: there is none.
   [[nodiscard]] Value lookup(const core::IpAddress& address) const noexcept;
-  [[nodiscard]] bool contains(const core::IpAddress& address) const noexcept {
-    return lookup(address) != kNone;
-  }
+  [[nodiscard]] bool contains(const core::IpAddress& address) const noexcept { return lookup(address) != kNone; }
   [[nodiscard]] bool empty() const noexcept { return entries_ == 0; }
   [[nodiscard]] std::size_t memory_bytes() const noexcept;
 
@@ -58,6 +56,9 @@ class PrefixTrie {
   static constexpr unsigned kStride = 6;
   static constexpr unsigned kDirectBits = 16;
   static constexpr std::uint32_t kDirectLeaf = 0x80000000u;  // set: the low bits are a value, else a node
+
+  template <class BitsAt>
+  [[nodiscard]] Value walk(std::uint32_t place, unsigned offset, BitsAt bits_at) const noexcept;
 
   std::vector<Node> nodes_;
   std::vector<Value> leaves_;
