@@ -89,18 +89,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::string octets(said_before(data[1]));
   octets.append(reinterpret_cast<const char*>(data) + 3, size - 3);
 
-  MemoryDriver whole(*chosen.snapshot, chosen.client);
+  static core::BlockPool pool(8 << 20);
+  MemoryDriver whole(*chosen.snapshot, chosen.client, pool);
   run(whole, octets, Cut::whole, 0);
   POSTERN_ASSERT(whole.broken().empty());
   expect_replies(whole.said());
   for (const auto& message : whole.stored()) POSTERN_ASSERT(message.content.size() <= 300);
 
-  MemoryDriver pieces(*chosen.snapshot, chosen.client);
+  MemoryDriver pieces(*chosen.snapshot, chosen.client, pool);
   run(pieces, octets, Cut::random, data[2]);
   POSTERN_ASSERT(pieces.broken().empty());
   expect_alike(whole, pieces);
 
-  MemoryDriver singly(*chosen.snapshot, chosen.client);
+  MemoryDriver singly(*chosen.snapshot, chosen.client, pool);
   run(singly, octets, Cut::by_octet, 0);
   POSTERN_ASSERT(singly.broken().empty());
   expect_alike(whole, singly);

@@ -21,9 +21,15 @@ std::unique_ptr<policy::PolicySnapshot> make_snapshot(const std::string& setting
 
 MemoryDriver::MemoryDriver(const policy::PolicySnapshot& snapshot, const core::IpAddress& client,
                            std::size_t pool_bytes)
+    : MemoryDriver(snapshot, client, *new core::BlockPool(pool_bytes)) {
+  own_pool_.reset(&pool_);
+}
+
+MemoryDriver::MemoryDriver(const policy::PolicySnapshot& snapshot, const core::IpAddress& client, core::BlockPool& pool)
     : snapshot_(snapshot),
-      pool_(pool_bytes),
-      logins_({1000, snapshot.settings().logins.window_seconds, 64}),
+      pool_(pool),
+      pool_used_before_(pool.used_bytes()),
+      logins_({64, snapshot.settings().logins.window_seconds, 64}),
       now_{1000 * core::kNanosecondsPerSecond, 1795492107 * core::kNanosecondsPerSecond},
       reply_memory_(ReplyBuffer::kReplyMax),
       replies_(reply_memory_.data(), reply_memory_.size()),
@@ -31,8 +37,8 @@ MemoryDriver::MemoryDriver(const policy::PolicySnapshot& snapshot, const core::I
 
 MemoryDriver::~MemoryDriver() {
   session_.reset();
-  if (pool_.used_bytes() != 0) {
-    std::fprintf(stderr, "the session kept %zu octets of the pool\n", pool_.used_bytes());
+  if (pool_.used_bytes() != pool_used_before_) {
+    std::fprintf(stderr, "the session kept octets of the pool\n");
     std::abort();
   }
 }

@@ -37,6 +37,8 @@ std::unique_ptr<policy::PolicySnapshot> make_snapshot(const std::string& setting
 class MemoryDriver {
  public:
   MemoryDriver(const policy::PolicySnapshot& snapshot, const core::IpAddress& client, std::size_t pool_bytes = 1 << 20);
+  // With a pool that outlives it. Drivers of one pool die in the reverse order.
+  MemoryDriver(const policy::PolicySnapshot& snapshot, const core::IpAddress& client, core::BlockPool& pool);
   ~MemoryDriver();
 
   void greet();
@@ -68,7 +70,9 @@ class MemoryDriver {
   void must(bool holds, const char* what);
 
   const policy::PolicySnapshot& snapshot_;
-  core::BlockPool pool_;
+  std::unique_ptr<core::BlockPool> own_pool_;
+  core::BlockPool& pool_;
+  std::size_t pool_used_before_;
   policy::LoginTable logins_;
   core::Time now_;
   std::vector<char> reply_memory_;
