@@ -22,7 +22,13 @@ namespace postern::net::smtp {
 enum class BodyType : std::uint8_t { seven_bit, eight_bit_mime, binary_mime };
 
 // RFC 3461 section 4.1. none: no NOTIFY was given (failure and delay then count as asked).
-enum NotifyFlags : std::uint8_t { notify_unset = 0, notify_never = 1, notify_success = 2, notify_failure = 4, notify_delay = 8 };
+enum NotifyFlags : std::uint8_t {
+  notify_unset = 0,
+  notify_never = 1,
+  notify_success = 2,
+  notify_failure = 4,
+  notify_delay = 8
+};
 
 enum class DsnReturn : std::uint8_t { unset, full, headers };
 
@@ -30,33 +36,33 @@ enum class DsnReturn : std::uint8_t { unset, full, headers };
 // A content without dot_stuffed and needs_stuffing has no line that begins with a dot: it goes out as it is, both by DATA
 // and by BDAT.
 enum ContentFlags : std::uint16_t {
-  content_dot_stuffed = 1,      // as it came by DATA: at least one line has a doubled dot in front
-  content_needs_stuffing = 2,   // came by BDAT: at least one line begins with a dot, not doubled
-  content_binary = 4,           // BODY=BINARYMIME, or BDAT with bare CR or LF or without a last CRLF: DATA cannot carry it
-  content_eight_bit = 8,        // octets above 127 occur in the body
-  content_eight_bit_header = 16 // ... in the header (RFC 6532)
+  content_dot_stuffed = 1,     // as it came by DATA: at least one line has a doubled dot in front
+  content_needs_stuffing = 2,  // came by BDAT: at least one line begins with a dot, not doubled
+  content_binary = 4,     // BODY=BINARYMIME, or BDAT with bare CR or LF or without a last CRLF: DATA cannot carry it
+  content_eight_bit = 8,  // octets above 127 occur in the body
+  content_eight_bit_header = 16  // ... in the header (RFC 6532)
 };
 
 struct SenderFields {
-  std::string_view reverse_path;      // without angle brackets; empty: <>
+  std::string_view reverse_path;  // without angle brackets; empty: <>
   BodyType body = BodyType::seven_bit;
   bool smtputf8 = false;
   DsnReturn ret = DsnReturn::unset;
-  std::string_view envelope_id;       // ENVID as xtext
+  std::string_view envelope_id;  // ENVID as xtext
 };
 
 struct RecipientFields {
-  std::string_view forward_path;      // without angle brackets
+  std::string_view forward_path;  // without angle brackets
   std::uint8_t notify = notify_unset;
-  std::string_view original;          // ORCPT: "rfc822;user@example.net", as given
+  std::string_view original;  // ORCPT: "rfc822;user@example.net", as given
 };
 
 struct SessionFields {
   core::IpAddress client;
   std::string_view helo;
-  std::string_view service;           // the service's name
-  std::string_view user;              // authenticated user; empty: none
-  bool extended = false;              // ESMTP rather than SMTP
+  std::string_view service;  // the service's name
+  std::string_view user;     // authenticated user; empty: none
+  bool extended = false;     // ESMTP rather than SMTP
 };
 
 class EnvelopeWriter {

@@ -93,7 +93,7 @@ void RingState::submit_all() {
     if (!is_dead) {
       world.submit(*operation);
     } else if (operation->completion != nullptr) {
-      finish(*operation, -ECANCELED);
+      finish(*operation, -EBADF);  // not -ECANCELED, which would tell its owner that it asked for the end itself
     } else {
       world.free_operation(*operation);
     }

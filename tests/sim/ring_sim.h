@@ -93,7 +93,7 @@ struct RingState {
   // The last completion; the operation is free afterwards.
   void finish(SimOperation& operation, std::int32_t result);
   void finish(SimOperation& operation, const core::Outcome& outcome);
-  // The machine died: all that is in flight ends -ECANCELED, now and later.
+  // The machine died: all that is in flight ends -ECANCELED, and what is started later -EBADF.
   void die();
 
   // A buffer of `buffer_bytes`, taken from the free ones; false: none is left.

@@ -21,7 +21,7 @@
 //   world.disk().cut_power_after(n);   // or simply: world.run(...) for a random time
 //   world.run(...);                    // ends with RunEnd::power_lost
 //   world.power_cut();                 // the disk keeps what was durable and, by chance, some of what was not
-//   ... destroy the server's objects: their rings end everything with -ECANCELED, their descriptors are void ...
+//   ... destroy the server's objects: what is in flight ends with -ECANCELED, their descriptors are void (-EBADF) ...
 //   world.power_on();                  // the same disk, a new process; clients and their connections live elsewhere
 // kill() in the place of power_cut() is `kill -9`: the process dies, what reached the file cache stays.
 //
