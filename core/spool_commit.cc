@@ -3,11 +3,19 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "core/assert.h"
 #include "core/files.h"
 
 namespace postern::core {
+namespace {
+
+// How long a commit waits for a segment before those who wait for it are told that it failed. A disk that is merely slow
+// or full is never that late: admission stops before, and clients wait for minutes (RFC 5321 section 4.5.3.2.6).
+constexpr std::int64_t kStuckNs = 30 * kNanosecondsPerSecond;
+
+}  // namespace
 
 void CommitLog::Waiters::push(Durable& durable) {
   durable.next = nullptr;
@@ -190,7 +198,12 @@ void CommitLog::flush(const Time& now) {
       if (open_ == nullptr || !(open_->has_append || company_is_over_)) return;
       close_open();
     }
-    if (!issue(*queue_[issued_])) return;
+    if (!issue(*queue_[issued_])) {
+      if (stuck_since_ns_ == 0) stuck_since_ns_ = now_ns_;
+      if (now_ns_ - stuck_since_ns_ > kStuckNs) give_up_appends();
+      return;
+    }
+    stuck_since_ns_ = 0;
   }
 }
 
@@ -375,6 +388,48 @@ void CommitLog::void_append(const RecordHeader& header, RecordPlace here) {
   Waiting& waiting = overflow_.emplace_back();
   waiting.has_record = true;
   waiting.header = finish;
+}
+
+// No segment can be had: not for want of space, which admission foresees, but because the disk takes nothing any more (a
+// file system that went read-only, say). Whoever waits for a 250 is told so; outcomes go on waiting.
+void CommitLog::give_up_appends() {
+  const auto begin = queue_.begin() + static_cast<std::ptrdiff_t>(issued_);
+  const bool anyone_waits = (open_ != nullptr && open_->has_append) ||
+                            std::any_of(begin, queue_.end(), [](const Buffer* buffer) { return buffer->has_append; });
+  if (!anyone_waits) return;
+  if (open_ != nullptr) close_open();
+  const std::vector<Buffer*> unissued(queue_.begin() + static_cast<std::ptrdiff_t>(issued_), queue_.end());
+  queue_.resize(issued_);
+  for (Buffer* buffer : unissued) take_back(*buffer);
+}
+
+// As fail(), for a buffer that never had a place.
+void CommitLog::take_back(Buffer& buffer) {
+  char* const begin = buffer.memory.get();
+  for (std::uint32_t at = kRecordHeaderBytes; at < buffer.used;) {
+    const RecordHeader header = read_record_header(begin + at);
+    IndexEntry* entry = index_.find(header.id);
+    if (header.type == RecordType::item && header.is_moved()) {
+      --moves_pending_;
+      if (entry != nullptr) {
+        entry->flags &= static_cast<std::uint8_t>(~(IndexEntry::kMoving | IndexEntry::kStateNewer));
+      }
+    } else if (header.type == RecordType::item) {
+      index_.erase(header.id);
+      if (header.is_large()) large_finished_(owner_, header.id);  // no record will ever name its file
+    } else if (header.type == RecordType::finish) {
+      log_again(header, begin + at);
+    } else if (entry != nullptr && entry->state_pending > 1) {
+      --entry->state_pending;  // a newer one waits behind it
+    } else if (entry != nullptr) {
+      log_again(header, begin + at);
+    }
+    at += header.record_bytes;
+  }
+  if (buffer.outcomes.first != nullptr) overflow_.emplace_back().waiters.append(buffer.outcomes);
+  const Waiters appends = std::exchange(buffer.appends, {});
+  give_back(buffer);
+  tell(appends, EIO);
 }
 
 void CommitLog::log_again(const RecordHeader& header, const char* record) {

@@ -112,6 +112,8 @@ class CommitLog {
   void release_done();
   void release(Buffer& buffer);
   void fail(Buffer& buffer, int error);
+  void give_up_appends();
+  void take_back(Buffer& buffer);
   void settle_moves(Buffer& buffer);
   void log_again(const RecordHeader& header, const char* record);
   void void_append(const RecordHeader& header, RecordPlace place);
@@ -147,6 +149,7 @@ class CommitLog {
   std::uint64_t durable_number_ = 0;  // all smaller numbers of this chain are on disk
 
   std::int64_t now_ns_ = 0;
+  std::int64_t stuck_since_ns_ = 0;  // no segment could be had for what is gathered; 0: one was
   bool company_is_over_ = false;  // the open buffer has waited long enough
   Timer company_timer_;
 };
