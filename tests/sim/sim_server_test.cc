@@ -258,7 +258,10 @@ TEST(SimServer, WhatWasAcknowledgedArrivesAndNothingElse) {
   std::printf("messages %llu, acknowledged %llu, arrivals %llu, crashes %llu\n",
               static_cast<unsigned long long>(totals.messages), static_cast<unsigned long long>(totals.acknowledged),
               static_cast<unsigned long long>(totals.arrivals), static_cast<unsigned long long>(totals.crashes));
-  EXPECT_GT(totals.acknowledged, 0u);
+  // Most of it comes through, or the runs would prove little.
+  if (totals.messages >= 100) {
+    EXPECT_GT(totals.acknowledged, totals.messages / 4);
+  }
 }
 
 TEST(SimServer, TheSameSeedIsTheSameRun) {
