@@ -171,7 +171,7 @@ bool Inbound::handle(const smtp::Step& step) {
       return !waiting_;
     case smtp::Event::abort_message:
       abandon_message();
-      return true;
+      return !waiting_;  // the next message needs this one's place
     case smtp::Event::rejected:
       log_rejection(step);
       return true;
