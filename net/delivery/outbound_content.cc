@@ -36,7 +36,9 @@ void Outbound::read_more() {
 
 void Outbound::on_file(core::Completion&, const core::Outcome& outcome) noexcept {
   const ContentStep was = content_step_;
-  if (was == ContentStep::opening && outcome.result >= 0) file_ = outcome.result;
+  // Not asked of content_step_: the connection may have been lost meanwhile, and the file is open all the same.
+  const bool was_opening = file_ < 0;
+  if (was_opening && outcome.result >= 0) file_ = outcome.result;
   if (state_ == State::closing) return close_when_quiet();
   if (was != ContentStep::opening && was != ContentStep::reading) return;
   if (outcome.result < 0 || (was == ContentStep::reading && outcome.result == 0)) {
