@@ -166,15 +166,22 @@ void SimServer::bury() {
   // Whoever waits for an answer gives up when his time is over. The spool may go on trying for ever.
   const auto rests = [this] {
     for (const Member& member : members_) {
-      if (member.program != nullptr && !member.program->is_quiet()) return false;
+      if (member.program == nullptr) continue;
+      net::WorkerServer& program = *member.program;
+      if (!program.queue().is_quiet() || !program.lanes().is_quiet() || program.intakes().in_use() != 0 ||
+          program.counters().connections_open.get() != 0) {
+        return false;
+      }
     }
     return true;
   };
-  for (int turns = 0; turns < kLastTurnsMost && !rests(); ++turns) {
+  int turns_at_rest = 0;  // what else there is ends in a turn or two
+  for (int turns = 0; turns < kLastTurnsMost && turns_at_rest < 3; ++turns) {
     for (Member& member : members_) {
       if (member.program != nullptr) member.worker->turn(true);
     }
-    world_.spend(kLastTurnNs);
+    rests() ? ++turns_at_rest : turns_at_rest = 0;
+    if (turns_at_rest == 0) world_.spend(kLastTurnNs);
     read_log();
   }
   for (Member& member : members_) {

@@ -229,7 +229,10 @@ class SmtpClient : public SimPeer, public std::enable_shared_from_this<SmtpClien
     ASSERT_TRUE(is_reply) << "no reply: " << line;
     if (line[3] == '-') return;
     const int code = std::stoi(line.substr(0, 3));
-    if (code == 421) return end();
+    if (code == 421) {
+      EXPECT_EQ(line.find("4.4.2"), std::string::npos) << "told to have been idle: " << line;
+      return end();
+    }
     ASSERT_FALSE(awaited_.empty()) << "a reply to no command: " << line;
     const Command command = std::move(awaited_.front());
     awaited_.pop_front();
