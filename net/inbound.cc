@@ -91,8 +91,11 @@ void Inbound::arm_receive() {
     }
     return;
   }
+  starved_ = false;
   if (input_ended_ || held_.is_full()) return;
   if (server_.ring().buffers_free() == 0) {
+    if (state_ != State::open) return;  // it only lingers: its timer is its end
+    starved_ = true;
     server_.worker().timers().set(timer_, server_.now().boot_ns + kStarvedNanoseconds);
     return;
   }
@@ -369,7 +372,8 @@ void Inbound::on_timer(core::Timer&) noexcept {
     arm_receive();
     const bool ours = waiting_ && intake_ != nullptr;
     const std::int64_t deadline = ours ? now + kNanosecondsPerSecond : deadline_ns();
-    if (now < deadline) return server_.worker().timers().set(timer_, deadline);
+    const std::int64_t again = starved_ ? std::min(deadline, now + kStarvedNanoseconds) : deadline;
+    if (now < deadline) return server_.worker().timers().set(timer_, again);
     server_.counters().timeouts.add();
     core::LogLine(server_.log(), server_.now(), core::Severity::info, "timeout")
         .add("client", session_.client().address)

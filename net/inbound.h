@@ -70,6 +70,7 @@ class Inbound {
   bool waiting_ = false;         // a question is open, or the intake has no room
   bool finishing_ = false;       // the intake has the whole message; only its answer is missing
   bool receive_cancelled_ = false;
+  bool starved_ = false;  // no receive is armed, for want of buffers: the timer tries again
   bool input_ended_ = false;
   bool draining_ = false;
   bool machine_counted_ = false;

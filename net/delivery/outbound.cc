@@ -19,6 +19,7 @@ constexpr std::size_t kCommandBytes = 4096;
 constexpr std::int64_t kConnectSeconds = 30;   // as the field does; the kernel alone would try two minutes
 constexpr std::int64_t kKeptSeconds = 5;       // an idle connection waits for more work
 constexpr std::int64_t kQuitSeconds = 5;
+constexpr std::int64_t kStarvedNanoseconds = 10 * core::kNanosecondsPerMillisecond;  // then receive buffers may be back
 
 std::string peer_name(const policy::NextHop& hop, const core::IpAddress& address) {
   const std::string port = ":" + std::to_string(hop.port);
@@ -39,10 +40,12 @@ Outbound::Outbound(WorkerServer& server, Lane& lane, std::size_t hop, const core
       file_operation_(core::completion_handler<&Outbound::on_file>, this),
       close_(core::completion_handler<&Outbound::on_closed>, this),
       timer_(core::timer_handler<&Outbound::on_timer>, this),
+      starved_(core::timer_handler<&Outbound::on_starved>, this),
       session_({lane.target().to[hop].protocol == policy::NextHopProtocol::lmtp, lane.target().hostname}) {}
 
 Outbound::~Outbound() {
   server_.worker().timers().cancel(timer_);
+  server_.worker().timers().cancel(starved_);
   held_.clear(server_.links(), server_.ring());
   if (command_memory_ != nullptr) server_.session_pool().give_back(command_memory_, kCommandBytes);
   if (file_memory_ != nullptr) server_.content_pool().give_back(file_memory_, core::BlockPool::kLargest);
@@ -81,8 +84,15 @@ void Outbound::on_connect(core::Completion&, const core::Outcome& outcome) noexc
 
 void Outbound::arm_receive() {
   if (state_ != State::open || receive_.in_flight || input_ended_ || held_.is_full()) return;
+  // Armed without a buffer it would end at once, again and again.
+  if (server_.ring().buffers_free() == 0) {
+    server_.worker().timers().set(starved_, server_.now().boot_ns + kStarvedNanoseconds);
+    return;
+  }
   server_.ring().receive(socket_, receive_);
 }
+
+void Outbound::on_starved(core::Timer&) noexcept { arm_receive(); }
 
 void Outbound::on_receive(core::Completion&, const core::Outcome& outcome) noexcept {
   if (outcome.has_buffer) {

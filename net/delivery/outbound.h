@@ -56,6 +56,7 @@ class Outbound {
   void on_file(core::Completion&, const core::Outcome& outcome) noexcept;
   void on_closed(core::Completion&, const core::Outcome& outcome) noexcept;
   void on_timer(core::Timer&) noexcept;
+  void on_starved(core::Timer&) noexcept;
 
   void pump();
   bool handle(const smtp::ClientStep& step);
@@ -112,6 +113,7 @@ class Outbound {
   core::Completion file_operation_;
   core::Completion close_;
   core::Timer timer_;
+  core::Timer starved_;  // no receive buffer was free: when to try again
   sockaddr_storage address_{};
   smtp::ClientSession session_;
 };
