@@ -87,7 +87,9 @@ std::int32_t SimDisk::make_directory(std::string_view path) {
     if (!changes()) return -EIO;
     auto made = std::make_shared<SimInode>(*this, true);
     found.directory->entries[found.name] = made;
-    found.directory->durable_entries[found.name] = made;  // the call syncs the parent
+    // The call syncs the parent; another sync of it that began before must not take the entry back.
+    found.directory->durable_entries = found.directory->entries;
+    found.directory->durable_entries_version = ++version_;
   }
   return 0;
 }
