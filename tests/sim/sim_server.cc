@@ -114,6 +114,9 @@ bool SimServer::everybody_drained() const {
 void SimServer::read_log() {
   static const bool shows = std::getenv("POSTERN_SIM_LOG") != nullptr;
   std::string line;
+  for (; notes_read_ < notes_.size(); ++notes_read_) {
+    if (shows) std::fprintf(stderr, "%s\n", notes_[notes_read_].c_str());
+  }
   for (std::size_t i = 0; i < logs_.size(); ++i) {
     for (const core::LogRecord* record; (record = logs_[i]->front()) != nullptr; logs_[i]->pop()) {
       if (!shows) continue;

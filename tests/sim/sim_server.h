@@ -85,6 +85,7 @@ class SimServer {
   std::vector<Member> members_;
   std::string failure_;
   std::vector<std::string> notes_;
+  std::size_t notes_read_ = 0;
   std::size_t made_ = 0;
   std::size_t listening_ = 0;
   std::size_t ended_ = 0;
