@@ -163,7 +163,7 @@ struct Log::Implementation {
   std::vector<std::unique_ptr<LogRing>> rings;
   std::vector<std::uint64_t> dropped_reported;
   Sink sink;
-  LogFolder folder;
+  FloodFolder folder;
   std::string line;
 
   std::mutex mutex;  // guards the next two

@@ -2,7 +2,7 @@
 
 namespace postern::core {
 
-bool LogFolder::pass(const LogRecord& record, std::int64_t now_ns) {
+bool FloodFolder::pass(const LogRecord& record, std::int64_t now_ns) {
   if (record.flood_key == 0) return true;
   const Key key{record.event, record.flood_key};
   auto found = windows_.find(key);
@@ -17,7 +17,7 @@ bool LogFolder::pass(const LogRecord& record, std::int64_t now_ns) {
   return false;
 }
 
-void LogFolder::expire(std::int64_t now_ns, const Emit& emit) {
+void FloodFolder::expire(std::int64_t now_ns, const Emit& emit) {
   for (auto at = windows_.begin(); at != windows_.end();) {
     const Window& window = at->second;
     if (window.end_ns > now_ns) {

@@ -13,7 +13,7 @@
 
 namespace postern::core {
 
-class LogFolder {
+class FloodFolder {
  public:
   static constexpr std::uint64_t kLinesPassed = 5;
   static constexpr std::int64_t kWindowNanoseconds = 10 * kNanosecondsPerSecond;

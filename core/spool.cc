@@ -84,7 +84,9 @@ Result<std::unique_ptr<Spool>> Spool::open(const SpoolOptions& options, Ring& ri
   if (auto sound = check_options(options); !sound) return std::unexpected(sound.error());
   const std::string large = options.directory + "/large";
   if (auto made = files::make_directory(large); !made) return std::unexpected(made.error());
+  // A run that died between a mkdir and its sync left folders that are there and not durable: both of these sync anew.
   if (auto marked = mark_format(spool_folder_of(options.directory)); !marked) return std::unexpected(marked.error());
+  if (auto synced = sync_folder(options.directory); !synced) return std::unexpected(synced.error());
   auto lock = lock_log(options.directory);
   if (!lock) return std::unexpected(lock.error());
   auto found = scan_log(options.directory, options.log_number, report);

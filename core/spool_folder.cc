@@ -43,6 +43,24 @@ std::string spool_folder_of(const std::string& log_directory) {
   return slash == 0 ? "/" : log_directory.substr(0, slash);
 }
 
+Result<void> sync_folder(const std::string& directory) {
+  auto opened = files::open_directory(directory);
+  if (!opened) return std::unexpected(opened.error());
+  auto synced = files::sync(*opened);
+  files::close(*opened);
+  return synced;
+}
+
+namespace {
+
+// A power cut during the very first start leaves the beginning of the mark, or its length without its octets.
+bool is_unfinished(std::string_view text) {
+  return (text.size() < kFormatText.size() && kFormatText.starts_with(text)) ||
+         text.find_first_not_of('\0') == std::string_view::npos;
+}
+
+}  // namespace
+
 // Several logs may be opened at once and find no mark: all write the same octets, so it does not matter who is first.
 Result<void> mark_format(const std::string& spool_directory) {
   const std::string path = spool_directory + "/FORMAT";
@@ -52,19 +70,15 @@ Result<void> mark_format(const std::string& spool_directory) {
   Result<void> done;
   if (!text) {
     done = std::unexpected(text.error());
-  } else if (text->size() < kFormatText.size() && kFormatText.starts_with(*text)) {
+  } else if (is_unfinished(*text)) {
     done = files::write_at(*opened, kFormatText, 0);
-    if (done) done = files::sync(*opened);
-    if (done) {
-      auto folder = files::open_directory(spool_directory);
-      done = folder ? files::sync(*folder) : Result<void>(std::unexpected(folder.error()));
-      if (folder) files::close(*folder);
-    }
   } else {
     done = compare_mark(path, *text);
   }
+  // Also when it was there: a run that was killed may have written it and not synced it. The octets come before the name.
+  if (done) done = files::sync(*opened);
   files::close(*opened);
-  return done;
+  return done ? sync_folder(spool_directory) : done;
 }
 
 Result<void> check_format(const std::string& spool_directory) {

@@ -338,7 +338,8 @@ void live_once(SimWorld& world, Model& model, bool is_last) {
   SimRandom& random = world.random();
   SpoolLife life(world, model);
   const std::uint64_t way = is_last ? 4 : random.below(5);
-  if (way == 0) world.disk().cut_power_after(1 + random.below(random.chance(300) ? 20 : 150));
+  // 0: none, also none that was left over by a process that could not start.
+  world.disk().cut_power_after(way == 0 ? 1 + random.below(random.chance(300) ? 20 : 150) : 0);
   world.start("spool", [&] { life.run(); });
   const auto ended = [&] { return world.processes() == 0; };
   // Many short lives find more than few long ones.

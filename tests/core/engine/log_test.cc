@@ -129,7 +129,7 @@ TEST(LogRing, AFullRingDropsAndCounts) {
 }
 
 struct Folding {
-  LogFolder folder;
+  FloodFolder folder;
   LogRing ring{1};
   bool pass(const char* event, std::uint64_t key, std::int64_t now_ns) {
     LogLine(ring, kNow, Severity::info, event).flood_key(key);
@@ -144,7 +144,7 @@ struct Folding {
   }
 };
 
-TEST(LogFolder, AFloodIsFiveLinesAndOneCount) {
+TEST(FloodFolder, AFloodIsFiveLinesAndOneCount) {
   Folding folding;
   static const char* const kEvent = "refused";
   int passed = 0;
@@ -153,17 +153,17 @@ TEST(LogFolder, AFloodIsFiveLinesAndOneCount) {
   EXPECT_TRUE(folding.pass(kEvent, 43, 0)) << "another key";
   EXPECT_TRUE(folding.pass("other", 42, 0)) << "another event";
   for (int i = 0; i < 10; ++i) EXPECT_TRUE(folding.pass(kEvent, 0, i)) << "no key: never folded";
-  EXPECT_TRUE(folding.expire(LogFolder::kWindowNanoseconds - 1).empty());
-  EXPECT_EQ(folding.expire(LogFolder::kWindowNanoseconds), std::vector<std::uint64_t>{994});  // and the line itself
+  EXPECT_TRUE(folding.expire(FloodFolder::kWindowNanoseconds - 1).empty());
+  EXPECT_EQ(folding.expire(FloodFolder::kWindowNanoseconds), std::vector<std::uint64_t>{994});  // and the line itself
   EXPECT_TRUE(folding.expire(INT64_MAX).empty());
-  EXPECT_TRUE(folding.pass(kEvent, 42, LogFolder::kWindowNanoseconds + 1)) << "a new window";
+  EXPECT_TRUE(folding.pass(kEvent, 42, FloodFolder::kWindowNanoseconds + 1)) << "a new window";
 }
 
-TEST(LogFolder, ManyKeysStayBounded) {
+TEST(FloodFolder, ManyKeysStayBounded) {
   Folding folding;
-  for (std::uint64_t key = 1; key <= 3 * LogFolder::kWindowsMax; ++key) EXPECT_TRUE(folding.pass("refused", key, 0));
+  for (std::uint64_t key = 1; key <= 3 * FloodFolder::kWindowsMax; ++key) EXPECT_TRUE(folding.pass("refused", key, 0));
   // The table is full: the last key is not tracked, the first is.
-  for (int i = 0; i < 10; ++i) EXPECT_TRUE(folding.pass("refused", 3 * LogFolder::kWindowsMax, 0));
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(folding.pass("refused", 3 * FloodFolder::kWindowsMax, 0));
   for (int i = 0; i < 4; ++i) EXPECT_TRUE(folding.pass("refused", 1, 0));
   EXPECT_FALSE(folding.pass("refused", 1, 0));
   EXPECT_EQ(folding.expire(INT64_MAX).size(), 1u);
