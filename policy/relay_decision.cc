@@ -193,7 +193,7 @@ Verdict forged_local_verdict(const Setting& at, const Mailbox& sender, const Dom
 
 template <class Listener>
 Verdict sender_verdict(const Setting& at, const Mailbox& sender, const Listener& listener) {
-  if (at.service.settings().auth_scope_all) {
+  if (at.service.settings().auth.scope_all) {
     if (!at.client.authenticated) {
       return decided(listener, refuse(Rule::auth_scope_all, 530, "5.7.0", "authentication required"),
                      "scope \"all\": nobody sends without AUTH");

@@ -28,9 +28,25 @@ struct RelaySettings {
   bool login_counts_as_auth = false;
 };
 
+enum class TlsMode : std::uint8_t { none, starttls, implicit };
+
+// [service.auth]. AUTH is offered on a service that lists mechanisms.
+struct AuthSettings {
+  bool scope_all = false;               // scope = "all": AUTH before any MAIL
+  std::vector<std::string> mechanisms;  // SASL names in capitals, the server's preference first
+  bool plain_on_lan = false;            // mechanisms that show the password, without TLS, for LAN clients
+  bool own_sender = true;               // MAIL FROM must belong to the user
+  bool own_header_from = false;         // ... and the header's From
+  std::string client_ca;                // file: client certificates it signed log in by EXTERNAL
+};
+
 struct ServiceSettings {
   std::string name;
   std::vector<core::Endpoint> listen;
+  TlsMode tls = TlsMode::none;
+  bool submission = false;          // RFC 6409: fix-ups
+  std::string submission_domain;    // completes addresses without a domain; default: the first local domain
+  bool hide_client = false;         // the client's name and address stay out of Received
   bool proxy_protocol = false;
   bool reject_forged_local = true;
   bool exempt_authenticated = true;
@@ -39,9 +55,9 @@ struct ServiceSettings {
   std::vector<std::string> whitelist;
   std::uint32_t errors = 20;    // bad commands or refusals before 421; 0: no limit
   bool long_lines = false;      // text lines over 998 octets are taken as they are
-  bool auth_scope_all = false;  // [service.auth] scope = "all"
   bool i_know_this_is_an_open_relay = false;
   RelaySettings relay;
+  AuthSettings auth;
   std::uint32_t line = 0;  // where it stands in the file; 0: it came from no file
 };
 
@@ -62,11 +78,31 @@ struct RouteSettings {
   std::uint32_t line = 0;
 };
 
+// A certificate and the names it is for. A name may have an ECDSA and an RSA one.
+struct CertificateSettings {
+  std::vector<std::string> names;  // empty: those the certificate itself has
+  std::string chain;               // file, PEM: the server's certificate first
+  std::string key;                 // file, PEM
+  std::uint32_t line = 0;
+};
+
+// Messages and recipients in an hour and a day; 0: no limit.
+struct QuotaSettings {
+  std::uint32_t messages_per_hour = 0;
+  std::uint32_t messages_per_day = 0;
+  std::uint32_t recipients_per_hour = 0;
+  std::uint32_t recipients_per_day = 0;
+  [[nodiscard]] bool any() const {
+    return messages_per_hour + messages_per_day + recipients_per_hour + recipients_per_day != 0;
+  }
+};
+
 struct Settings {
   std::string hostname;
   std::vector<std::string> local_domains;
   std::vector<core::IpPrefix> lan;
   std::string spool = "/var/spool/postern";
+  std::string state = "/var/lib/postern";  // folder: bars, logins, a certificate made at the first start
   std::uint32_t workers = 0;  // 0: one a core
   std::vector<core::IpPrefix> proxy_from;
   std::vector<core::IpPrefix> xclient_from;
@@ -102,9 +138,42 @@ struct Settings {
     std::string socket = "/run/postern/control";
   } admin;
 
+  struct Users {
+    std::string store = "/var/lib/postern/users.db";  // SQLite; made when missing
+    std::string dovecot;               // socket of Dovecot's auth service, instead of the store
+    bool cram_md5 = false;             // keep CRAM-MD5 verifiers
+    std::uint32_t hash_threads = 0;    // 0: one a core, at least two
+    std::uint32_t hash_queue = 256;    // logins that may wait for a thread; more get 454
+    std::uint32_t cache_seconds = 300; // how long a proven password is remembered (as a keyed hash)
+    std::uint32_t machines = 0;        // an account seen from more of them within an hour is held; 0: never
+    bool hold_on_quota = false;        // an account that trips its quota is held
+  } users;
+  struct Tokens {  // OAUTHBEARER and XOAUTH2
+    std::string keys;      // file: a JWKS document or a PEM public key
+    std::string issuer;
+    std::string audience;
+    std::string user_claim = "email";
+  } tokens;
+  struct Guard {
+    std::uint32_t failures = 10;  // 0: nobody is ever barred
+    std::uint32_t within_seconds = 600;
+    std::uint32_t bar_seconds = 900;
+    std::uint32_t bar_max_seconds = 86400;
+    std::uint32_t machines = 65536;  // table size
+    std::vector<core::IpPrefix> never;
+  } guard;
+  struct Quotas {
+    QuotaSettings user;     // per user, unless the user has limits of its own
+    QuotaSettings machine;  // per client machine that is neither in the LAN nor authenticated
+  } quota;
+
+  std::vector<CertificateSettings> certificates;
   std::vector<ServiceSettings> services;
   std::vector<RouteSettings> routes;
 };
+
+// The SASL mechanisms that [service.auth] mechanisms may name.
+[[nodiscard]] bool is_known_mechanism(std::string_view name);
 
 enum class DiagnosticKind : std::uint8_t { error, warning, note };
 

@@ -140,12 +140,12 @@ class Checker {
           "domains, but hosts "
           "of the LAN can no longer relay. Port 587 is the place for it (RFC 6409)");
     }
-    if (service.relay.require_auth || service.auth_scope_all) {
+    if ((service.relay.require_auth || service.auth.scope_all) && service.auth.mechanisms.empty()) {
       add(DiagnosticKind::warning, service,
           fmt::format(
-              "{} asks for AUTH, and no AUTH is offered in this version: {}",
-              service.auth_scope_all ? "scope = \"all\"" : "require_auth",
-              service.auth_scope_all ? "nobody can send mail here" : "nobody can relay here by logging in"));
+              "{} asks for AUTH, and none is offered, as 'mechanisms' of [service.auth] names none: {}",
+              service.auth.scope_all ? "scope = \"all\"" : "require_auth",
+              service.auth.scope_all ? "nobody can send mail here" : "nobody can relay here by logging in"));
     }
     if (service.relay.after_login && !service.relay.require_auth) {
       add(DiagnosticKind::note, service,

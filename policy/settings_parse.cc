@@ -13,6 +13,7 @@
 #include "policy/settings.h"
 #include "policy/settings_reader.h"
 #include "policy/settings_services.h"
+#include "policy/settings_users.h"
 
 namespace postern::policy {
 namespace {
@@ -73,19 +74,6 @@ void read_postmaster(TableReader& reader, Settings& settings) {
   if (settings.postmaster.empty()) {
     settings.postmaster =
         "postmaster@" + (settings.local_domains.empty() ? settings.hostname : settings.local_domains.front());
-  }
-}
-
-void read_path(TableReader& reader, std::string_view key, std::size_t most, std::string& path) {
-  std::string given;
-  if (!reader.text(key, given, path)) return;
-  if (given.front() != '/') {
-    reader.error(key, fmt::format("'{}' must be a whole path that begins with '/', such as {} = \"{}\"", key,
-                                  key, path));
-  } else if (given.size() > most) {
-    reader.error(key, fmt::format("'{}' is longer than {} octets", key, most));
-  } else {
-    path = given;
   }
 }
 
@@ -157,35 +145,13 @@ void read_admin(const toml::table& table, Settings::Admin& admin, std::vector<Di
   reader.finish();
 }
 
-// [users] and [guard]: what is planned for them, so far only as the ways to say "no".
-void read_planned_tables(TableReader& top, std::vector<Diagnostic>& diagnostics) {
-  if (const auto* table = top.table("users")) {
-    TableReader reader(*table, "[users]", diagnostics);
-    reader.not_built("store", "\"\"", "there are no users and no AUTH yet");
-    reader.not_built("dovecot", "\"\"", "there are no users and no AUTH yet");
-    reader.not_built("cram_md5", "false", "there are no users and no AUTH yet");
-    reader.finish();
-  }
-  if (const auto* table = top.table("guard")) {
-    TableReader reader(*table, "[guard]", diagnostics);
-    constexpr std::string_view kWhy = "without logins there is nothing to guess";
-    reader.not_built("failures", "0", kWhy);
-    reader.not_built("within", "\"\"", kWhy);
-    reader.not_built("bar", "\"\"", kWhy);
-    reader.not_built("bar_max", "\"\"", kWhy);
-    reader.not_built("never", "[]", kWhy);
-    reader.finish();
-  }
-  top.not_built("certificate", "[]", "there is no TLS yet");
-  top.not_built("mailbox", "[]", "the POP3/IMAP front is not built yet");
-}
-
 void read_top(const toml::table& table, Settings& settings, std::vector<Diagnostic>& diagnostics) {
   TableReader top(table, "the top of the file", diagnostics);
   read_hostname(top, settings.hostname);
   read_local_domains(top, settings.local_domains);
   top.prefixes("lan", settings.lan);
   read_path(top, "spool", 4000, settings.spool);
+  read_path(top, "state", 4000, settings.state);
   top.number("workers", 0, 1024, settings.workers);
   top.prefixes("proxy_from", settings.proxy_from);
   top.prefixes("xclient_from", settings.xclient_from);
@@ -195,7 +161,8 @@ void read_top(const toml::table& table, Settings& settings, std::vector<Diagnost
   if (const auto* logins = top.table("logins")) read_logins(*logins, settings.logins, diagnostics);
   if (const auto* queue = top.table("queue")) read_queue(*queue, settings.queue, diagnostics);
   if (const auto* admin = top.table("admin")) read_admin(*admin, settings.admin, diagnostics);
-  read_planned_tables(top, diagnostics);
+  read_user_tables(top, settings, diagnostics);
+  top.not_built("mailbox", "[]", "the POP3/IMAP front is not built yet");
   const bool has_service = top.has("service");
   const auto services = top.tables("service");
   if (!has_service || (services.empty() && table.get("service")->is_array())) {
@@ -203,10 +170,24 @@ void read_top(const toml::table& table, Settings& settings, std::vector<Diagnost
   }
   read_services(services, settings, diagnostics);
   read_routes(top.tables("route"), settings, diagnostics);
+  check_user_tables(settings, diagnostics);
   top.finish();
 }
 
 }  // namespace
+
+void read_path(TableReader& reader, std::string_view key, std::size_t most, std::string& path) {
+  std::string given;
+  if (!reader.text(key, given, path)) return;
+  if (given.front() != '/') {
+    reader.error(key, fmt::format("'{}' must be a whole path that begins with '/', such as {} = \"{}\"", key,
+                                  key, path));
+  } else if (given.size() > most) {
+    reader.error(key, fmt::format("'{}' is longer than {} octets", key, most));
+  } else {
+    path = given;
+  }
+}
 
 std::string Diagnostic::format(std::string_view file) const {
   constexpr std::string_view kKinds[] = {"error", "warning", "note"};

@@ -2,6 +2,7 @@
 #include "policy/settings_reader.h"
 
 #include <algorithm>
+#include <charconv>
 #include <fmt/format.h>
 #include <limits>
 
@@ -18,6 +19,7 @@ constexpr KnownKey kKnownKeys[] = {
     {"local_domains", "the top of the file"},
     {"lan", "the top of the file"},
     {"spool", "the top of the file"},
+    {"state", "the top of the file"},
     {"workers", "the top of the file"},
     {"proxy_from", "the top of the file"},
     {"xclient_from", "the top of the file"},
@@ -34,7 +36,7 @@ constexpr KnownKey kKnownKeys[] = {
     {"hops", "[limits]"},
     {"window_seconds", "[logins]"},
     {"ipv6_prefix", "[logins]"},
-    {"machines", "[logins]"},
+    {"machines", "[logins], [users] or [guard]"},
     {"retry_seconds", "[queue]"},
     {"lifetime_seconds", "[queue]"},
     {"drain_seconds", "[queue]"},
@@ -60,6 +62,37 @@ constexpr KnownKey kKnownKeys[] = {
     {"always_to_enabled", "[service.relay]"},
     {"always_to", "[service.relay]"},
     {"login_counts_as_auth", "[service.relay]"},
+    {"tls", "[[service]]"},
+    {"submission", "[[service]]"},
+    {"submission_domain", "[[service]]"},
+    {"hide_client", "[[service]]"},
+    {"plain_on_lan", "[service.auth]"},
+    {"own_sender", "[service.auth]"},
+    {"own_header_from", "[service.auth]"},
+    {"client_ca", "[service.auth]"},
+    {"names", "[[certificate]]"},
+    {"chain", "[[certificate]]"},
+    {"key", "[[certificate]]"},
+    {"store", "[users]"},
+    {"dovecot", "[users]"},
+    {"cram_md5", "[users]"},
+    {"hash_threads", "[users]"},
+    {"hash_queue", "[users]"},
+    {"cache_seconds", "[users]"},
+    {"hold_on_quota", "[users]"},
+    {"keys", "[tokens]"},
+    {"issuer", "[tokens]"},
+    {"audience", "[tokens]"},
+    {"user_claim", "[tokens]"},
+    {"failures", "[guard]"},
+    {"within", "[guard]"},
+    {"bar", "[guard]"},
+    {"bar_max", "[guard]"},
+    {"never", "[guard]"},
+    {"messages_per_hour", "[quota.user] or [quota.machine]"},
+    {"messages_per_day", "[quota.user] or [quota.machine]"},
+    {"recipients_per_hour", "[quota.user] or [quota.machine]"},
+    {"recipients_per_day", "[quota.user] or [quota.machine]"},
     {"domain", "[[route]]"},
     {"messages_per_connection", "[[route]]"},
 };
@@ -183,6 +216,30 @@ bool TableReader::whole_number(std::string_view key, std::uint64_t least, std::u
   }
   value = static_cast<std::uint64_t>(given);
   return true;
+}
+
+void TableReader::duration(std::string_view key, std::uint32_t least, std::uint32_t most, std::uint32_t& seconds) {
+  const toml::node* node = ask(key);
+  if (node == nullptr) return;
+  std::uint64_t count = 0;
+  std::uint64_t unit = 0;
+  if (const auto* integer = node->as_integer(); integer != nullptr && integer->get() >= 0) {
+    count = static_cast<std::uint64_t>(integer->get());
+    unit = 1;
+  } else if (const auto* text = node->as_string(); text != nullptr && text->get().size() > 1) {
+    const std::string& given = text->get();
+    const char* last = given.data() + given.size() - 1;
+    const auto [end, failed] = std::from_chars(given.data(), last, count);
+    if (failed == std::errc{} && end == last) {
+      unit = *last == 's' ? 1 : *last == 'm' ? 60 : *last == 'h' ? 3600 : *last == 'd' ? 86400 : 0;
+    }
+  }
+  if (unit == 0 || count > most / unit || count * unit < least) {
+    error(key, fmt::format("'{}' must be a time from {} to {} seconds, such as {} = \"90s\", \"10m\", \"24h\" or \"5d\"; found {}",
+                           key, least, most, key, written(*node)));
+    return;
+  }
+  seconds = static_cast<std::uint32_t>(count * unit);
 }
 
 void TableReader::numbers(std::string_view key, std::uint64_t least, std::uint64_t most,

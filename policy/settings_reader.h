@@ -36,6 +36,8 @@ class TableReader {
     std::uint64_t wide = value;
     if (whole_number(key, least, most, wide)) value = static_cast<Number>(wide);
   }
+  // "90s", "10m", "24h", "5d", or a number of seconds.
+  void duration(std::string_view key, std::uint32_t least, std::uint32_t most, std::uint32_t& seconds);
   void numbers(std::string_view key, std::uint64_t least, std::uint64_t most,
                std::vector<std::uint32_t>& values);
   bool text(std::string_view key, std::string& value,

@@ -11,6 +11,7 @@
 
 #include "policy/address_list.h"
 #include "policy/settings_reader.h"
+#include "policy/settings_users.h"
 
 namespace postern::policy {
 namespace {
@@ -82,13 +83,22 @@ void read_relay(const toml::table& table, RelaySettings& relay, std::vector<Diag
   reader.finish();
 }
 
-void read_auth(const toml::table& table, ServiceSettings& service, std::vector<Diagnostic>& diagnostics) {
-  TableReader reader(table, "[service.auth]", diagnostics);
-  std::size_t scope = service.auth_scope_all ? 1 : 0;
-  reader.choice("scope", {"relay", "all"}, scope);
-  service.auth_scope_all = scope == 1;
-  reader.not_built("mechanisms", "[]", "there is no AUTH yet");
-  reader.finish();
+void read_tls(TableReader& reader, ServiceSettings& service) {
+  auto mode = static_cast<std::size_t>(service.tls);
+  reader.choice("tls", {"none", "starttls", "implicit"}, mode);
+  service.tls = static_cast<TlsMode>(mode);
+}
+
+void read_submission(TableReader& reader, ServiceSettings& service) {
+  reader.boolean("submission", service.submission);
+  reader.boolean("hide_client", service.hide_client);
+  std::string given;
+  if (!reader.text("submission_domain", given, "example.net")) return;
+  const DomainName name(given);
+  if (name.empty()) {
+    reader.error("submission_domain", fmt::format("'{}' is not a domain, such as \"example.net\"", given));
+  }
+  service.submission_domain = name.text();
 }
 
 void read_listen(TableReader& reader, std::vector<core::Endpoint>& listen) {
@@ -135,8 +145,8 @@ ServiceSettings read_service(const toml::table& table, std::set<std::string>& na
   TableReader reader(table, "[[service]]", diagnostics);
   read_name(reader, service.name, names);
   read_listen(reader, service.listen);
-  reader.not_built("tls", "\"none\"", "connections are plain text");
-  reader.not_built("submission", "false", "the fix-ups of RFC 6409 are not made yet");
+  read_tls(reader, service);
+  read_submission(reader, service);
   reader.not_built("dnsbl", "[]", "there is no DNS yet");
   reader.boolean("proxy_protocol", service.proxy_protocol);
   reader.boolean("reject_forged_local", service.reject_forged_local);
@@ -148,7 +158,7 @@ ServiceSettings read_service(const toml::table& table, std::set<std::string>& na
   reader.boolean("long_lines", service.long_lines);
   reader.boolean("i_know_this_is_an_open_relay", service.i_know_this_is_an_open_relay);
   if (const auto* relay = reader.table("relay")) read_relay(*relay, service.relay, diagnostics);
-  if (const auto* auth = reader.table("auth")) read_auth(*auth, service, diagnostics);
+  if (const auto* auth = reader.table("auth")) read_auth(*auth, service.auth, diagnostics);
   reader.finish();
   return service;
 }

@@ -48,7 +48,7 @@ std::string access_text(const policy::ServiceSettings& service) {
 
 std::string sender_text(const policy::ServiceSettings& service) {
   std::string text;
-  if (service.auth_scope_all) text = "nobody sends before AUTH (530, scope \"all\"). ";
+  if (service.auth.scope_all) text = "nobody sends before AUTH (530, scope \"all\"). ";
   if (!service.reject_forged_local)
     return text + "any sender, also one at a local domain from outside the LAN";
   text += "a sender at a local domain is refused (550) from outside the LAN";

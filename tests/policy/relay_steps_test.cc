@@ -138,7 +138,7 @@ TEST_F(Steps, TheWhiteListLetsNobodyRelay) {
 }
 
 TEST_F(Steps, ScopeAllComesBeforeEverything) {
-  service().auth_scope_all = true;
+  service().auth.scope_all = true;
   service().blacklist = {kStranger};
   expect(sender(client_at(kStranger), "x@example.net"), Rule::auth_scope_all, 530, "5.7.0");
   expect(sender(client_at(kLanClient), "x@example.net"), Rule::auth_scope_all, 530, "5.7.0");

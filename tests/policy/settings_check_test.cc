@@ -118,12 +118,14 @@ TEST(SettingsCheck, Warnings) {
   settings.services[0].relay.require_auth = true;
   std::string warnings = found(settings, DiagnosticKind::warning);
   EXPECT_NE(warnings.find("require_auth on port 25"), std::string::npos);
-  EXPECT_NE(warnings.find("no AUTH is offered"), std::string::npos);
+  EXPECT_NE(warnings.find("none is offered"), std::string::npos);
   settings.services[0].listen[0].port = 587;
   EXPECT_EQ(found(settings, DiagnosticKind::warning).find("port 25"), std::string::npos);
   settings.services[0].relay.require_auth = false;
-  settings.services[0].auth_scope_all = true;
+  settings.services[0].auth.scope_all = true;
   EXPECT_NE(found(settings, DiagnosticKind::warning).find("nobody can send mail here"), std::string::npos);
+  settings.services[0].auth.mechanisms = {"PLAIN"};
+  EXPECT_EQ(found(settings, DiagnosticKind::warning).find("nobody can"), std::string::npos);
   settings = safe();
   settings.services[0].access = {};
   EXPECT_NE(found(settings, DiagnosticKind::warning).find("nobody may connect"), std::string::npos);
