@@ -25,6 +25,10 @@ struct TraceFields {
   bool smtputf8 = false;        // RFC 6531: UTF8SMTP...
   bool encrypted = false;       // ...S
   bool authenticated = false;   // ...A
+  // Of the connection, when encrypted: "TLSv1.3", "TLS_AES_128_GCM_SHA256". An empty version: no comment about it.
+  std::string_view tls_version;
+  std::string_view tls_cipher;
+  bool hide_client = false;  // no "from": neither what the client said nor where it is
   std::string_view queue_id;
   std::string_view recipient;  // named only when it is the message's single one (it would give away Bcc)
   std::int64_t unix_seconds = 0;
