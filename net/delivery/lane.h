@@ -52,7 +52,7 @@ class Lane {
 
   // --- the connections' side
   // ----------------------------------------------------------------------------------------
-  [[nodiscard]] const RouteTarget& target() const { return *target_; }
+  [[nodiscard]] const std::shared_ptr<const RouteTarget>& target() const { return target_; }
   DeliveryJob* next_job();          // nullptr: none waits
   void put_back(DeliveryJob& job);  // to the front: it was not tried
   void finish(DeliveryJob& job);    // with its results, to its owner

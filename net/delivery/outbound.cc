@@ -31,9 +31,10 @@ std::string peer_name(const policy::NextHop& hop, const core::IpAddress& address
 Outbound::Outbound(WorkerServer& server, Lane& lane, std::size_t hop, const core::IpAddress& address)
     : server_(server),
       lane_(lane),
+      target_(lane.target()),
       hop_(hop),
-      endpoint_{address, lane.target().to[hop].port},
-      peer_(peer_name(lane.target().to[hop], address)),
+      endpoint_{address, target_->to[hop].port},
+      peer_(peer_name(target_->to[hop], address)),
       connect_(core::completion_handler<&Outbound::on_connect>, this),
       receive_(core::completion_handler<&Outbound::on_receive>, this),
       send_(core::completion_handler<&Outbound::on_sent>, this),
@@ -41,7 +42,7 @@ Outbound::Outbound(WorkerServer& server, Lane& lane, std::size_t hop, const core
       close_(core::completion_handler<&Outbound::on_closed>, this),
       timer_(core::timer_handler<&Outbound::on_timer>, this),
       starved_(core::timer_handler<&Outbound::on_starved>, this),
-      session_({lane.target().to[hop].protocol == policy::NextHopProtocol::lmtp, lane.target().hostname}) {}
+      session_({target_->to[hop].protocol == policy::NextHopProtocol::lmtp, target_->hostname}) {}
 
 Outbound::~Outbound() {
   server_.worker().timers().cancel(timer_);
@@ -148,7 +149,7 @@ bool Outbound::handle(const smtp::ClientStep& step) {
         lane_.hop_works(*this);
       }
       if (job_ == nullptr && !draining_ && !session_.exhausted() &&
-          session_.transactions() < lane_.target().messages_per_connection) {
+          session_.transactions() < lane_.target()->messages_per_connection) {
         if (DeliveryJob* job = lane_.next_job()) {
           begin(*job);
           return true;

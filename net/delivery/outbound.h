@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <sys/socket.h>
@@ -81,6 +82,7 @@ class Outbound {
 
   WorkerServer& server_;
   Lane& lane_;
+  std::shared_ptr<const RouteTarget> target_;  // as it was when this was connected: a reload gives the lane another
   std::size_t hop_;
   core::Endpoint endpoint_;
   std::string peer_;
