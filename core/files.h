@@ -33,6 +33,8 @@ Result<void> unlink(const std::string& path);
 Result<void> remove_directory(const std::string& path);
 // Takes an exclusive advisory lock on the open file without waiting. False: another process holds it.
 Result<bool> try_lock(int descriptor);
+// The same, waiting at most so long. False: still held.
+Result<bool> lock(int descriptor, std::uint32_t milliseconds);
 // Octets that an unprivileged process may still write on the file system of `path`.
 Result<std::uint64_t> free_bytes(const std::string& path);
 // The name of the file system ("ext4", "xfs", "btrfs", ...), for `check`.

@@ -89,7 +89,8 @@ Result<std::unique_ptr<Spool>> Spool::open(const SpoolOptions& options, Ring& ri
   if (auto synced = sync_folder(options.directory); !synced) return std::unexpected(synced.error());
   auto lock = lock_log(options.directory);
   if (!lock) return std::unexpected(lock.error());
-  auto found = scan_log(options.directory, options.log_number, report);
+  auto settled = settle_segments(options.directory, report);
+  auto found = settled ? scan_log(options.directory, options.log_number, report) : std::unexpected(settled.error());
   if (!found) {
     files::close(*lock);
     return std::unexpected(found.error());

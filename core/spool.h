@@ -121,6 +121,7 @@ struct RecoveryReport {
   std::uint64_t damaged_records = 0;  // a bad record with later good ones that vouch for it
   std::uint64_t lost_items = 0;       // large bodies whose file is missing or short
   std::uint64_t orphans_removed = 0;  // large bodies that no record names
+  std::uint64_t unsynced_segments = 0;  // what was read in them may be gone after the next power cut
   bool torn_tail = false;
   std::vector<std::string> notes;  // a line each for the log: file, offset, what was found
 };

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kWindowBytes = 4u << 20;
 static_assert(kWindowBytes >= kCommitBytesMax + kBlockBytes);
+constexpr std::uint32_t kLastWritesMilliseconds = 30'000;
 
 class File {
  public:
@@ -372,6 +373,30 @@ Result<void> LogScan::check_large() {
 }
 
 }  // namespace
+
+Result<void> settle_segments(const std::string& directory, RecoveryReport& report) {
+  auto names = files::list(directory);
+  if (!names) return std::unexpected(names.error());
+  for (const std::string& name : *names) {
+    if (!parse_segment_file_name(name)) continue;
+    const std::string path = directory + "/" + name;
+    auto opened = files::open(path, O_RDWR);
+    if (!opened) return std::unexpected(opened.error());
+    const File file(*opened);
+    const auto locked = files::lock(file.descriptor(), kLastWritesMilliseconds);
+    if (!locked) return std::unexpected(locked.error());
+    if (!*locked) {
+      return fail("a write that a former process began in " + path + " is still under way: the disk does not answer",
+                  EWOULDBLOCK);
+    }
+    if (auto synced = files::sync(file.descriptor()); !synced) {
+      ++report.unsynced_segments;
+      report.notes.push_back(path + ": " + synced.error().text +
+                             "; what a former run finished last may be delivered again after a power cut");
+    }
+  }
+  return {};
+}
 
 Result<FoundLog> scan_log(const std::string& directory, std::uint32_t log_number, RecoveryReport& report) {
   return LogScan(directory, log_number, report).run();

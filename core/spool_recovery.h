@@ -58,6 +58,13 @@ struct FoundLog {
   std::vector<std::string> orphans;    // names in large/ that no live item has
 };
 
+// Makes what scan_log() will read final: waits until no write to a segment is under way any more (a process that was
+// killed leaves some to the kernel, and each holds its file's lock; see SegmentStore), and syncs it. Otherwise a later
+// power cut could take back a finish record that this start acts on. What cannot be synced is noted and read all the same:
+// whatever was acknowledged is durable anyway, and the worst is a message delivered twice.
+// Requires the log's lock. Error: a write is still under way after half a minute.
+Result<void> settle_segments(const std::string& directory, RecoveryReport& report);
+
 // `directory` is the log's. `log_number`: what its headers must say. Fills `report` except for orphans_removed.
 // Error: the folder cannot be read, a foreign format version, another log's segments.
 Result<FoundLog> scan_log(const std::string& directory, std::uint32_t log_number, RecoveryReport& report);

@@ -18,6 +18,13 @@ bool is_lack_of_space(int error) {
   return error == ENOSPC || error == EDQUOT;
 }
 
+// Invariant 5. Nobody else has it: the log's lock is ours, and settle_segments() waited for the last process's writes.
+Result<void> lock_for_writes(int file) {
+  const auto locked = files::try_lock(file);
+  if (!locked) return std::unexpected(locked.error());
+  return *locked ? Result<void>{} : fail("a segment is locked by another process", EWOULDBLOCK);
+}
+
 }  // namespace
 
 SegmentStore::SegmentStore(const SpoolOptions& options, Ring& ring, TimerWheel& timers, SpoolCounters& counters,
@@ -90,6 +97,7 @@ Result<std::vector<std::uint32_t>> SegmentStore::adopt(const FoundLog& found) {
     if (!opened) return std::unexpected(opened.error());
     Segment& segment = make_segment(file.number, file.file_bytes);
     segment.file = *opened;
+    if (auto locked = lock_for_writes(*opened); !locked) return std::unexpected(locked.error());
     slots.back() = segment.slot;
     if (!is_used) {
       fresh_.push_back(segment.slot);
@@ -157,9 +165,10 @@ Result<void> SegmentStore::create_now() {
   Result<int> file = -1;
   if (done) {
     file = files::open(path, open_flags_);
-    if (!file) done = std::unexpected(file.error());
+    done = file ? lock_for_writes(*file) : std::unexpected(file.error());
   }
   if (!done) {
+    if (file && *file >= 0) files::close(*file);
     // Should this fail too, recovery finds a file that is not whole, and removes it.
     (void)files::unlink(path);
     return done;
@@ -446,6 +455,7 @@ void SegmentStore::on_growth(Completion&, const Outcome& outcome) noexcept {
       if (outcome.result < 0) return end_growth(-outcome.result);
       files::close(growing_->file);
       growing_->file = outcome.result;
+      if (!lock_for_writes(growing_->file)) return end_growth(EIO);
       fresh_.push_back(growing_->slot);
       ++free_usable_;
       growth_ = Growth::none;

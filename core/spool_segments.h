@@ -10,6 +10,8 @@
 //   3. A file in which a write failed is never written again; it is removed when nothing in it lives.
 //   4. kReserve segments are kept out of room_for_items(): one for outcomes, one for compaction, when nothing else is to
 //      be had. Should it come to that, segments for outcomes are made from disk_reserve_bytes too.
+//   5. The descriptor through which a segment is written holds a lock on its file. The kernel keeps it as long as a write
+//      is under way, also when the process is gone: so the next one knows when the last write of this one has landed.
 // Growth writes and syncs zeros through the ring, one write at a time; without space it is tried again every
 // kRetrySeconds. Thread: the worker's. Starting up blocks; step() does not.
 #pragma once

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/assert.h"
@@ -142,6 +143,16 @@ Result<bool> try_lock(int descriptor) {
   if (retry([&] { return flock(descriptor, LOCK_EX | LOCK_NB); }) == 0) return true;
   if (errno == EWOULDBLOCK) return false;
   return fail_errno(named("lock", descriptor), errno);
+}
+
+Result<bool> lock(int descriptor, std::uint32_t milliseconds) {
+  constexpr std::uint32_t kPauseMilliseconds = 2;
+  for (std::uint32_t waited = 0;; waited += kPauseMilliseconds) {
+    const auto locked = try_lock(descriptor);
+    if (!locked || *locked || waited >= milliseconds) return locked;
+    const timespec pause{0, kPauseMilliseconds * 1'000'000};
+    nanosleep(&pause, nullptr);
+  }
 }
 
 Result<std::uint64_t> free_bytes(const std::string& path) {

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <fcntl.h>
 
+#include "core/clock.h"
 #include "core/files.h"
 
 #include "tests/sim/ring_sim.h"
@@ -137,6 +138,15 @@ Result<bool> try_lock(int descriptor) {
   const std::int64_t result = file == nullptr ? missing() : SimWorld::current().disk().try_lock(*file);
   if (result < 0) return failure("lock", descriptor, result);
   return result == 1;
+}
+
+Result<bool> lock(int descriptor, std::uint32_t milliseconds) {
+  constexpr std::uint32_t kPauseMilliseconds = 2;
+  for (std::uint32_t waited = 0;; waited += kPauseMilliseconds) {
+    const auto locked = try_lock(descriptor);
+    if (!locked || *locked || waited >= milliseconds) return locked;
+    SimWorld::current().spend(std::int64_t{kPauseMilliseconds} * kNanosecondsPerMillisecond);
+  }
 }
 
 Result<std::uint64_t> free_bytes(const std::string&) {

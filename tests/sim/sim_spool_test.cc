@@ -5,6 +5,8 @@
 //   2. an item whose finish was acknowledged is not there, and neither is one that an earlier start did not find;
 //   3. nothing is there that never was appended, nothing twice;
 //   4. its state is the last acknowledged one, or one asked for later.
+// A start that could not make durable what it read (a failed sync; it says so) may be taken back by a later power cut:
+// then 2 and 4 hold no more, and an item may be delivered twice. It is never lost.
 // Deaths: power cuts and kills at random times and before the n-th operation of the disk, the start's own included;
 // orderly ends between them. Faults of the disk in some runs.
 #include <algorithm>
@@ -56,6 +58,7 @@ struct Model {
   std::map<ItemId, Item> items;
   std::uint64_t acknowledged = 0;
   std::uint64_t starts = 0;
+  bool may_go_back = false;  // a start could not sync what it read
 
   std::vector<ItemId> usable;  // acknowledged, and no finish asked for
 };
@@ -146,15 +149,18 @@ class SpoolLife {
     if (!opened) {
       EXPECT_TRUE(!world_.is_on() || world_.disk().is_off() || world_.disk().counters().failures > 0)
           << opened.error().text;
+      if (report.unsynced_segments > 0) model_.may_go_back = true;
       return nullptr;
     }
     compare(found, report);
+    if (report.unsynced_segments > 0) model_.may_go_back = true;
     ++model_.starts;
     return std::move(*opened);
   }
 
   void compare(const std::map<ItemId, std::string>& found, const core::RecoveryReport& report) {
     EXPECT_EQ(report.lost_items, 0u);
+    EXPECT_TRUE(report.unsynced_segments == 0 || world_.disk().counters().failures > 0);
     model_.usable.clear();
     for (auto& [id, item] : model_.items) {
       const auto here = found.find(id);
@@ -163,11 +169,12 @@ class SpoolLife {
         item.is_gone = true;
         continue;
       }
-      EXPECT_FALSE(item.is_gone) << "came back: item " << id;
+      EXPECT_TRUE(!item.is_gone || model_.may_go_back) << "came back: item " << id;
+      item.is_gone = false;
       const auto state = std::find(item.states.rbegin(), item.states.rend(), here->second);
       ASSERT_NE(state, item.states.rend()) << "a state that nobody asked for: item " << id;
       const auto index = static_cast<std::size_t>(item.states.rend() - state) - 1;
-      EXPECT_GE(index, item.durable_state) << "an old state: item " << id;
+      EXPECT_TRUE(index >= item.durable_state || model_.may_go_back) << "an old state: item " << id;
       item.states.resize(index + 1);
       item.durable_state = index;
       item.is_acknowledged = true;  // it is on the disk now, acknowledged or not

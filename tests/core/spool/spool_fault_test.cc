@@ -1,6 +1,7 @@
 // Failing writes, failing syncs and full disks, one at a time; on the simulated disk.
 #include <algorithm>
 #include <cerrno>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <random>
 #include <string>
@@ -191,6 +192,70 @@ TEST_F(SpoolFault, WhicheverWriteFailsOnlyWhatWasRefusedIsMissing) {
     EXPECT_EQ(one.order, accepted);
     EXPECT_EQ(one.report.damaged_records, 0u);
   }
+}
+
+// A finish whose write failed may still be read by the next start; from then on a power cut must not take it back.
+TEST_F(SpoolFault, WhatAStartHasReadStaysAsItIs) {
+  int finished = 0;
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    SpoolHarness one(sim::SimOptions{.seed = seed});
+    one.open();
+    one.append("keeps the segment in use", "body");
+    const ItemId id = one.append("head", "body");
+    one.world->disk().fail_write(1);
+    one.spool->finish(id, nullptr);
+    ASSERT_TRUE(one.until([&] { return one.spool->counters().write_errors > 0; }));
+    one.crash();
+    one.open();
+    EXPECT_EQ(one.report.unsynced_segments, 0u);
+    const auto then = one.order;
+    finished += then.size() == 1 ? 1 : 0;
+    one.world->power_cut();
+    one.end();
+    one.world->power_on();
+    one.open();
+    EXPECT_EQ(one.order, then) << "seed " << seed;
+  }
+  EXPECT_GT(finished, 5);
+  EXPECT_LT(finished, 55);
+}
+
+TEST_F(SpoolFault, AStartThatCannotSyncWhatItReadSaysSoAndGoesOn) {
+  at.open();
+  const ItemId id = at.append("head", "body");
+  at.close();
+  disk().fail_sync(4);  // the mark, its folder and the log's folder come first
+  at.open();
+  EXPECT_EQ(at.order, (std::vector<ItemId>{id}));
+  EXPECT_EQ(at.report.unsynced_segments, 1u);
+  ASSERT_EQ(at.report.notes.size(), 1u);
+  EXPECT_NE(at.report.notes[0].find("may be delivered again"), std::string::npos) << at.report.notes[0];
+}
+
+// The kernel may still be writing for a process that was killed.
+TEST_F(SpoolFault, AStartWaitsForTheLastWritesOfAFormerProcess) {
+  at.open();
+  const ItemId id = at.append("head", "body");
+  at.close();
+  const std::string segment = at.options.directory + "/seg-00000001.seg";
+  int file = files::open(segment, O_RDWR).value();
+  ASSERT_TRUE(files::try_lock(file).value());
+  at.world->after(3 * kNanosecondsPerSecond, [&] { files::close(file); });
+  const std::int64_t begin = at.world->now().boot_ns;
+  at.world->start("start", [&] { at.open(); });
+  ASSERT_EQ(at.world->run([&] { return at.world->processes() == 0; }), sim::RunEnd::condition);
+  EXPECT_GE(at.world->now().boot_ns - begin, 3 * kNanosecondsPerSecond);
+  EXPECT_EQ(at.order, (std::vector<ItemId>{id}));
+  // While it is open its segments are locked; one that does not come free ends the start.
+  file = files::open(segment, O_RDWR).value();
+  EXPECT_FALSE(files::try_lock(file).value());
+  at.close();
+  ASSERT_TRUE(files::try_lock(file).value());
+  const auto refused = at.try_open();
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().text.find("still under way"), std::string::npos) << refused.error().text;
+  files::close(file);
+  at.open();
 }
 
 TEST_F(SpoolFault, MovedItemsSurviveAFailedCopy) {
