@@ -9,7 +9,7 @@
 // is reached, each with the leeway; the user's name is the text of the one configured claim, with no other to fall back
 // on: names from two claims would let one person be another. Where that claim is "email", an `email_verified` that is
 // there must be true.
-// JSON is read strictly (RFC 8259, no key twice, bounded depth), in place.
+// JSON is read strictly (RFC 8259, bounded depth, no member twice that is looked at), in place.
 //
 // JwtKeys never changes once made and may be asked by all threads at once. A check costs one signature verification, 30
 // to 150 us. Tokens are never kept; the copy that a check makes on its stack is wiped.
@@ -17,6 +17,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -77,8 +78,12 @@ class JwtKeys {
   [[nodiscard]] std::size_t key_count() const noexcept;
 
  private:
-  struct Key;
+  struct Key;  // jwt_keys.h
+  friend struct JwksVisitor;
   JwtKeys(std::vector<Key> keys, JwtSettings settings);
+
+  [[nodiscard]] TokenFault check_signature(std::string_view algorithm_name, std::optional<std::string_view> kid,
+                                           std::string_view text, std::string_view signature) const noexcept;
 
   std::vector<Key> keys_;
   JwtSettings settings_;

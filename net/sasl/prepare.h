@@ -27,4 +27,7 @@ inline constexpr std::size_t kPasswordBytesMax = 1024;
 // Nothing: refused, empty after all, longer than `out`, or too long to begin with.
 [[nodiscard]] std::optional<std::size_t> prepare(std::string_view text, std::span<char> out) noexcept;
 
+// Strict UTF-8 (RFC 3629): shortest forms, no surrogates.
+[[nodiscard]] bool is_utf8(std::string_view text) noexcept;
+
 }  // namespace postern::net::sasl

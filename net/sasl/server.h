@@ -18,8 +18,8 @@
 //  3. Whether the user exists shows in no step before the last: same kinds, same lengths, same work on our side.
 //  4. Nobody but the proven identity logs in: an authorization identity other than that one fails.
 //  5. What was typed or proven is wiped when the object ends.
-// Memory: sizeof(Server), no allocation of ours (a token's signature check allocates inside BoringSSL). Thread: one at
-// a time.
+// Memory: sizeof(Server), under 4 KiB; no allocation of ours (BoringSSL's HMAC and signature checks make theirs).
+// Thread: one at a time.
 #pragma once
 
 #include <array>
@@ -35,8 +35,8 @@
 
 namespace postern::net::sasl {
 
-// What is known about the connection, now. Give the same at start() and respond(), with the keys and time of the moment.
-// Whether a plaintext mechanism is allowed without TLS is the caller's to decide, before start().
+// What is known about the connection, now. Give the same at start() and respond(), with the keys and time of the
+// moment. Whether a plaintext mechanism is allowed without TLS is the caller's to decide, before start().
 struct Surroundings {
   std::span<const std::byte> tls_exporter;  // 32 octets (RFC 9266), or none: then no -PLUS
   bool plus_offered = false;                // a -PLUS mechanism was in what the client was offered
@@ -95,10 +95,10 @@ enum class Failure : std::uint8_t {
 struct Step {
   enum class Kind : std::uint8_t { challenge, need_password_check, need_credential, success, failure };
   Kind kind = Kind::failure;
-  std::string_view text;  // challenge: octets to send, possibly none
-  std::string_view user;  // prepared (prepare.h). Questions and success: always; failure: if it got that far
+  std::string_view text{};  // challenge: octets to send, possibly none
+  std::string_view user{};  // prepared (prepare.h). Questions and success: always; failure: if it got that far
   // need_password_check: as it was sent; valid UTF-8 without NUL, 1..kPasswordBytesMax octets.
-  std::string_view password;
+  std::string_view password{};
   CredentialKind credential = CredentialKind::user_exists;  // need_credential
   Failure failure = Failure::none;                          // failure
   TokenFault token_fault = TokenFault::none;                // expired_token and bad_token: what was wrong, for the log
@@ -108,6 +108,7 @@ struct Step {
 // Longest messages that are looked at, in octets after base 64; longer ones are malformed. The caller's line limit may
 // be lower.
 inline constexpr std::size_t kMessageBytesMax = 18 * 1024;  // a bearer token and what stands round it
+inline constexpr std::size_t kTlsExporterBytes = 32;        // RFC 9266 section 2
 inline constexpr std::size_t kChallengeBytesMax = 640;      // of what is sent: no challenge is longer
 
 class Server {
@@ -135,7 +136,6 @@ class Server {
   enum class State : std::uint8_t {
     unused,
     client_first,  // an empty challenge went out, as the client's first message did not come along
-    login_user,
     login_password,
     password_check,  // questions
     credential,
@@ -160,19 +160,23 @@ class Server {
   [[nodiscard]] Step take_xoauth2(std::string_view octets, const Surroundings& surroundings);
   [[nodiscard]] Step take_token(std::string_view claimed_user, std::string_view token,
                                 const Surroundings& surroundings);
+  [[nodiscard]] bool is_bound(std::string_view binding, const Surroundings& surroundings) const;
   [[nodiscard]] Step finish_cram(const Credential& credential);
   [[nodiscard]] Step finish_proven(Credential::Standing standing);
 
   [[nodiscard]] bool set_user(std::string_view name);
   [[nodiscard]] bool is_user(std::string_view authzid) const;
-  [[nodiscard]] bool append(std::string_view octets);
+  [[nodiscard]] bool append(std::string_view octets);  // to text_; false: no room
+  void put(std::string_view octets);                   // what the bounds leave room for
   [[nodiscard]] std::string_view user() const { return {user_.data(), user_bytes_}; }
   [[nodiscard]] Step challenge(std::string_view text, State next);
   [[nodiscard]] Step ask_password(std::string_view password);
   [[nodiscard]] Step ask_credential(CredentialKind kind);
+  [[nodiscard]] Step judge(bool is_proven);
   [[nodiscard]] Step succeed();
   [[nodiscard]] Step fail(Failure failure, bool counts_as_guess = false);
-  [[nodiscard]] Step fail_token(TokenFault fault);
+  [[nodiscard]] Step send_token_error(Failure failure, TokenFault fault);
+  [[nodiscard]] Step end_token_error();
 
   static constexpr std::size_t kTextBytesMax = 3072;
 
@@ -181,7 +185,6 @@ class Server {
   Credential::Standing standing_ = Credential::Standing::unknown_user;
   Failure pending_failure_ = Failure::none;  // told after the client's answer to the error
   TokenFault pending_fault_ = TokenFault::none;
-  bool pending_guess_ = false;
   std::uint8_t user_bytes_ = 0;
   std::uint16_t text_bytes_ = 0;
   std::uint16_t bare_at_ = 0;   // SCRAM: where the gs2 header ends and client-first-message-bare begins
