@@ -56,7 +56,7 @@ class Certificate {
   // be looked at counts as changed. Always false after parse(). Blocks (two stats).
   [[nodiscard]] bool files_changed() const;
 
-  // BoringSSL's objects, for this room (certificate_parts.h).
+  // BoringSSL's objects, for this room (parts.h).
   struct Parts;
   [[nodiscard]] const Parts& parts() const { return *parts_; }
 

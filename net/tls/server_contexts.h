@@ -45,9 +45,11 @@ class ServerContexts {
   // The first certificate that a client gets which asks for `name`; for logs and `check`.
   [[nodiscard]] const Certificate& certificate_for(std::string_view name) const;
 
- private:
-  friend class Session;
+  // BoringSSL's objects, for this room (parts.h).
   struct State;
+  [[nodiscard]] const std::shared_ptr<const State>& state() const { return state_; }
+
+ private:
   explicit ServerContexts(std::shared_ptr<const State> state) : state_(std::move(state)) {}
   std::shared_ptr<const State> state_;
 };

@@ -131,8 +131,8 @@ class Session {
 
   bool run_handshake(Progress& progress);
   void decrypt(std::span<char> plain, Progress& progress);
-  void fail(Progress* progress);
-  void fail_with(std::string_view reason);
+  bool flush();
+  void fail(std::string_view reason);
   void end_of_handshake();
 
   std::unique_ptr<Wire> wire_;
