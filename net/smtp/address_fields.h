@@ -34,20 +34,20 @@ class AddressListReader {
   [[nodiscard]] Result next(FieldMailbox& out);
 
  private:
+  // Each skip and read stands behind what it took; false: malformed.
   [[nodiscard]] bool is_at_end() const { return at_ >= text_.size(); }
   [[nodiscard]] char peek() const { return text_[at_]; }
   bool take(char c);
   bool skip_fold();
-  bool skip_blanks();  // CFWS. False: malformed
   bool skip_comment();
-  bool skip_quoted_string(bool may_fold);
-  bool skip_word();
+  bool skip_blanks();  // and comments
+  bool skip_quoted_string();
   bool skip_dot_atom();
-  bool read_local_part(std::string_view& local_part);
+  bool skip_word();
   bool read_domain(std::string_view& domain);
+  bool finish_address(std::string_view local_part, FieldMailbox& out);
   bool read_angle_address(FieldMailbox& out);
   bool read_element(FieldMailbox& out, bool& is_group);
-  bool finish_element();
 
   std::string_view text_;
   bool dot_stuffed_;

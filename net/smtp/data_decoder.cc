@@ -80,6 +80,7 @@ struct DataDecoder::Masks {
 
 void DataDecoder::begin(bool ended_by_dot) {
   *this = DataDecoder();
+  header_ = HeaderScanner(ended_by_dot);
   ended_by_dot_ = ended_by_dot;
 }
 

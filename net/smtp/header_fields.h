@@ -30,9 +30,9 @@ enum class FieldName : std::uint8_t {
   resent_to,
   resent_cc,
   resent_bcc,
-  resent_other,    // any other name that begins with "Resent-"
+  resent_other,  // any other name that begins with "Resent-"
   dkim_signature,
-  arc_signature,   // ARC-Message-Signature
+  arc_signature,  // ARC-Message-Signature
 };
 [[nodiscard]] FieldName field_name_of(std::string_view name);
 
@@ -42,7 +42,6 @@ class FieldSet {
   void add(FieldName name) { bits_ |= bit(name); }
   void add(FieldSet other) { bits_ |= other.bits_; }
   [[nodiscard]] bool has(FieldName name) const { return (bits_ & bit(name)) != 0; }
-  [[nodiscard]] bool empty() const { return bits_ == 0; }
 
  private:
   static std::uint32_t bit(FieldName name) { return std::uint32_t{1} << static_cast<unsigned>(name); }

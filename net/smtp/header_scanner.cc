@@ -17,13 +17,16 @@ constexpr std::string_view kReceived = "received";
 }  // namespace
 
 void HeaderScanner::at_line_start(char octet) {
-  if (octet == '\r') {
+  if (octet == '.' && dot_stuffed_ && state_ == State::line_start) {
+    state_ = State::after_dot;
+  } else if (octet == '\r' && state_ == State::line_start) {
     state_ = State::after_return;
   } else if (is_blank(octet)) {
     state_ = State::value;  // a continuation
   } else {
     matched_ = 0;
     is_received_ = true;
+    state_ = State::line_start;
     in_name(octet);
   }
 }
@@ -59,7 +62,7 @@ std::size_t HeaderScanner::feed(std::string_view octets) {
       state_ = State::ended;
       return octet == '\n' ? at + 1 : at;
     }
-    if (state_ == State::line_start) {
+    if (state_ == State::line_start || state_ == State::after_dot) {
       at_line_start(octet);
     } else {
       in_name(octet);

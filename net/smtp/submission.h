@@ -9,7 +9,7 @@
 //   filter.begin(dot_stuffed);                          // begin_message
 //   for each piece: filter.in_header() ? filter.push(piece, facts, sink) : keep(piece);
 //   filter.end(facts, sink);                            // end_message
-//   filter.verdict() is final once in_header() is false; a refused message's octets are swallowed from then on.
+//   filter.verdict() is final once in_header() is false; nothing of a refused message needs to be kept.
 //
 // Where the header ends: HeaderScanner. Before a first line that is no field, an empty line is put (so that the body
 // stays a body behind what is added); a content without a body gets none.
@@ -41,9 +41,9 @@ struct ContentSink {
 
 // What the filter may know during one call; views are valid for that call only, so a snapshot may change between two.
 struct SubmissionFacts {
-  std::string_view domain;     // completes addresses that have none; empty: they are refused (554 5.6.0)
-  std::string_view hostname;   // ours, for Message-ID
-  std::string_view queue_id;   // ...
+  std::string_view domain;        // completes addresses that have none; empty: they are refused (554 5.6.0)
+  std::string_view hostname;      // ours, for Message-ID
+  std::string_view queue_id;      // ...
   std::int64_t unix_seconds = 0;  // for Date and Message-ID; the same at each call
   // Whose message it is: the envelope's reverse-path, which becomes From or Sender where one is missing. Empty: nobody's,
   // so a message without From is refused (554 5.6.0) and no Sender is added.
@@ -63,7 +63,7 @@ enum SubmissionChanges : std::uint8_t {
   added_from = 4,
   added_sender = 8,
   completed_addresses = 16,
-  removed_fields = 32,   // Bcc, Resent-Bcc, Return-Path
+  removed_fields = 32,    // Bcc, Resent-Bcc, Return-Path
   added_empty_line = 64,  // there was none between header and body
 };
 
@@ -109,24 +109,35 @@ class SubmissionFilter {
     const SubmissionFacts& facts;
     const ContentSink& sink;
   };
+  class Edit;  // a piece of header on its way to the sink
 
   // submission.cc: the octets
   std::size_t push_header(std::string_view content, const Turn& turn);
-  bool hold(std::string_view octets);
+  std::size_t push_long_field(std::string_view content, const Turn& turn);
+  [[nodiscard]] bool hold(std::string_view octets);
   void release();
   void spill(const Turn& turn);
-  void end_header(std::string_view header, bool ended_by_empty_line, const Turn& turn);
+  void begin_long_field(const HeaderField& field, const Turn& turn);
+  void pass_long_field(std::string_view octets, const Turn& turn);
+  void note_line_ends(std::string_view octets);
+  void end_header(std::string_view header, bool by_empty_line, const Turn& turn);
   void put(std::string_view octets, const Turn& turn);
+  void add(std::string_view text, const Turn& turn);
   void refuse(std::uint16_t code, std::string_view enhanced, std::string_view text);
+  void finish_call();
 
   // submission_fields.cc: the fields
-  void note_signatures(std::string_view header);
+  void note_signature(const HeaderField& field);
+  void note_field(const HeaderField& field);
+  void note_unreadable(FieldName name, const Turn& turn);
+  void note_author(FieldName name, const policy::Mailbox& mailbox, const Turn& turn);
+  [[nodiscard]] bool is_to_be_removed(FieldName name) const;
   void settle(std::string_view header, const Turn& turn);
-  bool settle_field(const HeaderField& field, const Turn& turn);
-  void settle_addresses(const HeaderField& field, const Turn& turn);
-  void note_author(const HeaderField& field, const policy::Mailbox& mailbox, const Turn& turn);
+  void settle_addresses(const HeaderField& field, Edit& edit);
   void add_missing(const Turn& turn);
-  void add_field(std::string_view name, std::string_view value, const Turn& turn);
+  void add_from(const Turn& turn);
+  void add_message_id(const Turn& turn);
+  void add_field(std::string_view name_and_colon, std::string_view value, const Turn& turn);
 
   core::BlockPool& pool_;
   char* block_ = nullptr;
@@ -135,14 +146,24 @@ class SubmissionFilter {
   HeaderScanner scanner_;
   Phase phase_ = Phase::header;
   bool dot_stuffed_ = false;
-  FieldSet present_;
-  FieldSet signed_;
-  policy::Verdict verdict_;
-  std::uint32_t authors_ = 0;
+  bool is_first_line_ = true;  // nothing was settled yet
+  bool ends_line_ = true;      // the last octet that was put is a line's end
+  char previous_ = '\n';       // the last octet of header that was looked at for bare line ends
+  bool drops_long_field_ = false;
+  bool at_line_start_ = false;        // of the long field
+  bool dot_is_open_ = false;          // ... and a dot stands there whose line is not known yet
+  bool has_strange_author_ = false;   // From is not the user's, or cannot be read
+  bool author_is_submitter_ = false;  // the last mailbox of From is the submitter's
   std::uint8_t changes_ = 0;
   std::uint16_t added_flags_ = 0;
+  FieldSet present_;
+  FieldSet signed_;
+  std::uint32_t from_mailboxes_ = 0;
+  std::uint32_t asked_authors_ = 0;
+  std::uint64_t completed_bytes_ = 0;
   std::uint64_t added_bytes_ = 0;
   std::uint64_t removed_bytes_ = 0;
+  policy::Verdict verdict_;
 };
 
 }  // namespace postern::net::smtp

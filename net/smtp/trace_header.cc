@@ -12,6 +12,7 @@ namespace {
 constexpr std::size_t kNameBytesMax = 255;
 constexpr std::size_t kQueueIdBytesMax = 64;
 constexpr std::size_t kRecipientBytesMax = 320;
+constexpr std::size_t kTlsWordBytesMax = 64;
 
 // What may stand in a host name or an address literal; the rest could open a comment or a quoted string.
 bool is_name_octet(char c) {
@@ -71,6 +72,23 @@ void write_protocol(Writer& out, const TraceFields& fields) {
   if (fields.authenticated) out.raw("A");
 }
 
+void write_from(Writer& out, const TraceFields& fields) {
+  out.raw("from ").name(fields.helo.empty() ? "unknown" : fields.helo).raw(" (");
+  if (fields.client_unknown) {
+    out.raw("unknown");
+  } else {
+    out.name(fields.client_name.empty() ? "unknown" : fields.client_name).raw(" ").address(fields.client);
+  }
+  out.raw(")\r\n\t");
+}
+
+void write_tls(Writer& out, const TraceFields& fields) {
+  if (!fields.encrypted || fields.tls_version.empty()) return;
+  out.raw("\r\n\t(version=").name(fields.tls_version.substr(0, kTlsWordBytesMax));
+  if (!fields.tls_cipher.empty()) out.raw(" cipher=").name(fields.tls_cipher.substr(0, kTlsWordBytesMax));
+  out.raw(")");
+}
+
 struct Day {
   std::int64_t year;
   int month;  // 1..12
@@ -113,15 +131,12 @@ void write_date_time(Writer& out, std::int64_t unix_seconds) {
 std::size_t format_received(std::span<char> out, const TraceFields& fields) {
   POSTERN_ASSERT(out.size() >= kTraceHeaderMax);
   Writer writer(out);
-  writer.raw("Received: from ").name(fields.helo.empty() ? "unknown" : fields.helo).raw(" (");
-  if (fields.client_unknown) {
-    writer.raw("unknown");
-  } else {
-    writer.name(fields.client_name.empty() ? "unknown" : fields.client_name).raw(" ").address(fields.client);
-  }
-  writer.raw(")\r\n\tby ").name(fields.hostname).raw(" (Postern) with ");
+  writer.raw("Received: ");
+  if (!fields.hide_client) write_from(writer, fields);
+  writer.raw("by ").name(fields.hostname).raw(" (Postern) with ");
   write_protocol(writer, fields);
   writer.raw(" id ").name(fields.queue_id.substr(0, kQueueIdBytesMax));
+  write_tls(writer, fields);
   if (!fields.recipient.empty()) writer.raw("\r\n\tfor <").path(fields.recipient, fields.smtputf8).raw(">");
   writer.raw(";\r\n\t");
   write_date_time(writer, fields.unix_seconds);
