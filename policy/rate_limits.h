@@ -1,17 +1,19 @@
-// Quotas: messages and recipients per hour and per day, for a user and for a machine; and how many machines a user sends
-// from.
+// Quotas: messages and recipients per hour and per day, for a user and for a machine; and from how many machines a user
+// sends.
 //
 // A quota of N per hour is a token bucket of N tokens that refills steadily in an hour. Each bucket is one number: the
-// moment when it will be full again (the generic cell rate algorithm, ITU-T I.371), so that a bucket that is full and one that
-// was never used are the same, and an entry of four full buckets is free.
+// moment when it will be full again (the generic cell rate algorithm, ITU-T I.371). A bucket that is full and one that
+// was never used are the same, so that an entry of four full buckets is free.
 //
-// Bounds: fixed memory, allocated at construction. Users and machines stand in tables of their own: strangers cannot crowd
-// out users. When an entry is needed and none of the places it may stand in is free, the one that is nearest to
-// full again is given up (counted: evictions): its owner gains at most the little it still owed, whoever sends much
-// stays counted, and nobody is refused because others are many. The quota of one machine is no defence against very many.
-//
+// Bounds: fixed memory, allocated at construction. Users and machines stand in tables of their own: strangers cannot
+//   crowd out users. When an entry is needed and none of the places it may stand in is free, the one there that owes
+//   the smallest part of a quota is given up (counted: evictions): its owner gains at most that part, whoever sends much
+//   stays counted, and nobody is refused because others are many. The quota of a machine is no defence against a great
+//   many machines; it need not be one, for each of them has a quota of its own.
 // Threads: any. A call holds the mutex of one shard of a table (users before machines) for well under a microsecond. No
-// allocation. Time: `now` handed in, boot clock. Names: canonical; ASCII case is ignored.
+//   allocation.
+// Time: `now` handed in, boot clock.
+// Names: the user's canonical name; ASCII case is ignored.
 #pragma once
 
 #include <array>
@@ -29,7 +31,13 @@
 
 namespace postern::policy {
 
-enum class RateLimit : std::uint8_t { none, messages_per_hour, messages_per_day, recipients_per_hour, recipients_per_day };
+enum class RateLimit : std::uint8_t {
+  none,
+  messages_per_hour,
+  messages_per_day,
+  recipients_per_hour,
+  recipients_per_day
+};
 [[nodiscard]] std::string_view rate_limit_name(RateLimit limit) noexcept;  // as in the settings file
 
 struct RateVerdict {
@@ -39,14 +47,14 @@ struct RateVerdict {
   bool allowed = true;
   RateLimit limit = RateLimit::none;  // the one that takes longest
   bool of_machine = false;            // whose limit it is: the machine's, else the user's
-  std::uint32_t again_seconds = 0;    // the same question will be allowed after so many seconds, if nothing else is taken
+  std::uint32_t again_seconds = 0;    // refused: after so many seconds it will be allowed, if nothing else is taken
 };
 
 struct RateLimitsOptions {
-  HashKey key{};                    // secret; the same one after a restart
-  std::size_t users = 65536;        // 48 octets each
-  std::size_t machines = 65536;     // 48 octets each
-  std::size_t senders = 16384;      // users whose machines are remembered: those who sent in the last hour; 264 octets each
+  HashKey key{};                 // secret, from the system's random numbers; the same one after a restart
+  std::size_t users = 65536;     // 40 octets each
+  std::size_t machines = 65536;  // 40 octets each
+  std::size_t senders = 16384;   // users whose machines of the last hour are remembered; 272 octets each
 };
 
 class RateLimits {
@@ -67,9 +75,10 @@ class RateLimits {
   RateLimits(const RateLimits&) = delete;
   RateLimits& operator=(const RateLimits&) = delete;
 
-  // Takes so many of all buckets of the user and the machine, or nothing of any. Quotas up to 1,000,000 are exact; larger
-  // ones may allow one in a million more.
-  RateVerdict take(const Sender& sender, std::uint32_t messages, std::uint32_t recipients, const core::Time& now) noexcept;
+  // Takes so many of all buckets of the user and the machine, or nothing of any. Quotas up to 1,000,000 are exact;
+  // larger ones may allow one in a million more.
+  RateVerdict take(const Sender& sender, std::uint32_t messages, std::uint32_t recipients,
+                   const core::Time& now) noexcept;
   // What take would say.
   [[nodiscard]] RateVerdict peek(const Sender& sender, std::uint32_t messages, std::uint32_t recipients,
                                  const core::Time& now) const noexcept;
@@ -94,8 +103,8 @@ class RateLimits {
   [[nodiscard]] Counters counters() const noexcept;
   [[nodiscard]] std::size_t memory_bytes() const noexcept;
 
-  // Over a restart, as in guess_guard.h: times remaining, boot clock on the same boot, else the wall clock. Written under
-  // another key nothing is found again: all is dropped.
+  // Over a restart, as in guess_guard.h: times remaining, boot clock on the same boot, else the wall clock. Written
+  // under another key nothing is found again: all is dropped.
   using Sink = std::function<void(std::string_view octets)>;
   void serialize(const core::Time& now, std::string_view boot_id, const Sink& sink) const;
   struct Restored {
@@ -107,6 +116,7 @@ class RateLimits {
 
  private:
   struct Implementation;
+  class Restoring;
   std::unique_ptr<Implementation> implementation_;
 };
 
