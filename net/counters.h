@@ -14,6 +14,13 @@ namespace postern::net {
   X(connections_open, "connections open now")                                          \
   X(connections_shed, "connections answered 421 because a bound was reached")          \
   X(connections_dropped, "connections closed without a word (HTTP, TLS on a plain port)") \
+  X(tls_handshakes, "TLS handshakes that ended well")                                  \
+  X(tls_resumed, "... of them by a session ticket")                                    \
+  X(tls_failed, "TLS handshakes and sessions that failed")                             \
+  X(logins_accepted, "AUTH exchanges that ended in 235")                               \
+  X(logins_refused, "AUTH exchanges that ended otherwise, but 454")                    \
+  X(logins_unavailable, "AUTH exchanges answered 454: no time or no user store")       \
+  X(connections_barred, "connections of machines barred for guessing passwords")       \
   X(refusals, "connections, senders and recipients refused by policy")                 \
   X(timeouts, "sessions ended because the client was idle or too slow")                \
   X(messages_accepted, "messages acknowledged with 250: on disk")                      \

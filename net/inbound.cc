@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "net/queue_id.h"
+#include "net/tls_channel.h"
+#include "net/users/credentials.h"
 #include "net/worker_server.h"
 
 namespace postern::net {
@@ -15,7 +17,6 @@ using core::kNanosecondsPerSecond;
 constexpr std::size_t kReplyBytes = 4096;
 constexpr std::int64_t kStarvedNanoseconds = 10 * core::kNanosecondsPerMillisecond;  // then buffers may be back
 constexpr std::int64_t kLingerSeconds = 2;     // how long a refused client may take to read why
-constexpr std::int64_t kLastSendSeconds = 10;  // how long the last replies may take
 
 }  // namespace
 
@@ -38,7 +39,9 @@ Inbound::~Inbound() {
   if (reply_memory_ != nullptr) server_.session_pool().give_back(reply_memory_, kReplyBytes);
   if (admitted_ != 0) server_.spool().release(admitted_);
   if (intake_ != nullptr) server_.intakes().destroy(intake_);
+  if (login_ != nullptr) server_.credential_requests().destroy(login_);
   if (machine_counted_) server_.shared().machines.leave(counted_machine_);
+  if (tls_ != nullptr) server_.tls_channels().destroy(tls_);
 }
 
 void Inbound::start() {
@@ -46,8 +49,7 @@ void Inbound::start() {
   server_.worker().timers().set(timer_, deadline_ns());
   if (!is_behind_proxy_ && !count_machine()) return;
   if (!take_reply_memory()) return end_now();
-  const smtp::Step step = session_.greet(server_.world(), replies_);
-  if (step.event == smtp::Event::rejected) log_rejection(step);
+  handle(session_.greet(server_.world(), replies_));
   pump();
 }
 
@@ -65,6 +67,10 @@ bool Inbound::take_reply_memory() {
 // The bound on connections of one machine; behind a balancer the machine is known only after its header.
 bool Inbound::count_machine() {
   const core::IpAddress& machine = session_.client().address;
+  if (is_behind_proxy_ && server_.is_barred(machine)) {
+    end_now();
+    return false;
+  }
   if (server_.shared().machines.enter(machine, server_.settings().limits.connections_per_machine)) {
     machine_counted_ = true;
     counted_machine_ = machine;
@@ -128,18 +134,7 @@ void Inbound::on_receive(core::Completion&, const core::Outcome& outcome) noexce
 void Inbound::pump() {
   if (state_ != State::open || waiting_ || send_.in_flight) return;
   if (!take_reply_memory()) return end_now();
-  const smtp::World world = server_.world();
-  for (bool go_on = true; go_on && state_ == State::open;) {
-    const std::string_view input = held_.front(server_.links(), server_.ring());
-    if (input.empty() && !held_.empty()) {
-      held_.consume(server_.links(), server_.ring(), 0);
-      continue;
-    }
-    const smtp::Step step = session_.advance(input, world, replies_);
-    go_on = handle(step);
-    held_.consume(server_.links(), server_.ring(), step.consumed);
-    if (admitted_ != 0 && !session_.in_transaction()) server_.spool().release(std::exchange(admitted_, 0));
-    if (step.event == smtp::Event::need_input && held_.empty()) break;
+  while (state_ == State::open && advance()) {
   }
   if (state_ == State::closing) return close_when_quiet();
   send_replies();
@@ -148,6 +143,38 @@ void Inbound::pump() {
     if (draining_ && !session_.in_message()) return say_goodbye("4.3.2 the server is shutting down");
   }
   arm_receive();
+}
+
+// One step of the session over what was received, or decrypted. False: nothing more can be done now.
+bool Inbound::advance() {
+  std::string_view input;
+  bool has_more = true;
+  if (tls_ == nullptr) {
+    input = held_.front(server_.links(), server_.ring());
+    if (input.empty() && !held_.empty()) {
+      held_.consume(server_.links(), server_.ring(), 0);
+      return true;
+    }
+  } else {
+    if (tls_->plain().empty()) has_more = decrypt();
+    // Without input too, once it is open: the session may have an answer to give.
+    if (!tls_->is_open() || state_ != State::open) return false;
+    input = tls_->plain();
+  }
+  const smtp::Step step = session_.advance(input, server_.world(), replies_);
+  const bool go_on = handle(step);
+  if (tls_ == nullptr) {
+    held_.consume(server_.links(), server_.ring(), step.consumed);
+  } else {
+    tls_->consume(step.consumed);
+  }
+  if (admitted_ != 0 && !session_.in_transaction()) server_.spool().release(std::exchange(admitted_, 0));
+  if (tls_wanted_) {
+    start_tls();
+    return false;
+  }
+  if (tls_ == nullptr) has_more = !held_.empty();
+  return go_on && (has_more || step.event != smtp::Event::need_input);
 }
 
 // What the session says happens next. False: stop advancing.
@@ -175,6 +202,15 @@ bool Inbound::handle(const smtp::Step& step) {
     case smtp::Event::abort_message:
       abandon_message();
       return !waiting_;  // the next message needs this one's place
+    case smtp::Event::start_tls:
+      tls_wanted_ = true;
+      return false;
+    case smtp::Event::login:
+      ask_login(step);
+      return !waiting_;
+    case smtp::Event::login_ended:
+      note_login(step);
+      return state_ == State::open;
     case smtp::Event::rejected:
       log_rejection(step);
       return true;
@@ -270,16 +306,26 @@ void Inbound::answer_message(smtp::StoreResult result) {
 // --- replies go out ------------------------------------------------------------------------------------------------
 
 void Inbound::send_replies() {
-  if (send_.in_flight || reply_memory_ == nullptr) return;
+  if (send_.in_flight) return;
+  if (tls_ != nullptr) return send_encrypted();
+  if (reply_memory_ == nullptr) return;
   if (!replies_.view().empty()) {
     server_.ring().send(socket_, replies_.view(), send_);
   } else {
-    server_.session_pool().give_back(std::exchange(reply_memory_, nullptr), kReplyBytes);
+    release_reply_memory();
   }
 }
 
+void Inbound::release_reply_memory() {
+  server_.session_pool().give_back(std::exchange(reply_memory_, nullptr), kReplyBytes);
+}
+
 void Inbound::on_sent(core::Completion&, const core::Outcome& outcome) noexcept {
-  replies_.clear();
+  if (tls_ != nullptr) {
+    tls_->output_sent();
+  } else {
+    replies_.clear();
+  }
   if (outcome.result < 0) input_ended_ = true;
   if (state_ == State::closing) return close_when_quiet();
   if (outcome.result < 0) return end_now();
@@ -295,6 +341,7 @@ void Inbound::on_sent(core::Completion&, const core::Outcome& outcome) noexcept 
     return arm_receive();
   }
   if (late_answer_) return message_answered(*std::exchange(late_answer_, std::nullopt));
+  if (tls_wanted_) return begin_handshake();
   pump();
 }
 
@@ -306,8 +353,8 @@ void Inbound::on_shutdown(core::Completion&, const core::Outcome&) noexcept {
 
 void Inbound::say_goodbye(std::string_view enhanced_and_text) {
   if (state_ != State::open) return;
-  if (send_.in_flight) return end_now();
-  if (!take_reply_memory()) return end_now();
+  const bool in_handshake = tls_wanted_ || (tls_ != nullptr && !tls_->is_open());
+  if (send_.in_flight || in_handshake || !take_reply_memory()) return end_now();
   goodbye_said_ = true;
   session_.say_goodbye(enhanced_and_text, replies_);
   end_after_replies();
@@ -338,7 +385,9 @@ void Inbound::close_when_quiet() {
   if (state_ != State::closing) return;
   if (receive_.in_flight) server_.ring().cancel(receive_);
   if (send_.in_flight) server_.ring().cancel(send_);
-  if (receive_.in_flight || send_.in_flight || close_.in_flight || intake_ != nullptr) return;
+  if (receive_.in_flight || send_.in_flight || close_.in_flight || intake_ != nullptr || login_ != nullptr) {
+    return;
+  }
   if (socket_ >= 0) {
     close_.handler = core::completion_handler<&Inbound::on_closed>;
     server_.ring().close(std::exchange(socket_, -1), close_);
@@ -361,6 +410,9 @@ std::int64_t Inbound::deadline_ns() const {
   std::int64_t idle = limits.idle_seconds;
   if (session_.in_message()) idle = std::min<std::int64_t>(idle, smtp::SessionTimeouts::kDataSeconds);
   if (session_.awaits_proxy_header()) idle = smtp::SessionTimeouts::kProxyHeaderSeconds;
+  if (tls_ != nullptr && !tls_->is_open()) {
+    return handshake_ns_ + smtp::SessionTimeouts::kHandshakeSeconds * kNanosecondsPerSecond;
+  }
   return std::min(active_ns_ + idle * kNanosecondsPerSecond,
                   started_ns_ + static_cast<std::int64_t>(limits.session_seconds) * kNanosecondsPerSecond);
 }
@@ -368,9 +420,9 @@ std::int64_t Inbound::deadline_ns() const {
 void Inbound::on_timer(core::Timer&) noexcept {
   const std::int64_t now = server_.now().boot_ns;
   if (state_ == State::open) {
-    // While the disk has the message, the client is not the one who is late.
+    // While the disk has the message, or the password is being checked, the client is not the one who is late.
     arm_receive();
-    const bool ours = waiting_ && intake_ != nullptr;
+    const bool ours = waiting_ && (intake_ != nullptr || login_ != nullptr);
     const std::int64_t deadline = ours ? now + kNanosecondsPerSecond : deadline_ns();
     const std::int64_t again = starved_ ? std::min(deadline, now + kStarvedNanoseconds) : deadline;
     if (now < deadline) return server_.worker().timers().set(timer_, again);

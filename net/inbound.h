@@ -20,6 +20,10 @@
 
 namespace postern::net {
 
+namespace users {
+struct CredentialRequest;
+}
+class TlsChannel;
 class WorkerServer;
 
 class Inbound {
@@ -37,6 +41,8 @@ class Inbound {
   Inbound* previous = nullptr;
 
  private:
+  static constexpr std::int64_t kLastSendSeconds = 10;  // how long the last octets may take
+
   enum class State : std::uint8_t { open, flushing, lingering, closing };
 
   void on_receive(core::Completion&, const core::Outcome& outcome) noexcept;
@@ -46,8 +52,23 @@ class Inbound {
   void on_timer(core::Timer& timer) noexcept;
 
   void pump();
+  bool advance();
   bool take_reply_memory();
+  void release_reply_memory();
   bool handle(const smtp::Step& step);
+
+  // inbound_tls.cc
+  void start_tls();
+  void begin_handshake();
+  bool decrypt();
+  void tls_failed();
+  void send_encrypted();
+
+  // inbound_login.cc
+  void ask_login(const smtp::Step& step);
+  void login_answered();
+  void note_login(const smtp::Step& step);
+
   bool begin_message();
   bool count_machine();
   void end_message(const smtp::Step& step);
@@ -76,14 +97,18 @@ class Inbound {
   bool machine_counted_ = false;
   bool is_behind_proxy_ = false;
   bool goodbye_said_ = false;
+  bool tls_wanted_ = false;      // start_tls: once the replies are out
   core::IpAddress counted_machine_;
   HeldInput held_;
   char* reply_memory_ = nullptr;
   smtp::ReplyBuffer replies_{nullptr, 0};
   std::uint64_t admitted_ = 0;
-  Intake* intake_ = nullptr;     // a slot of the server's pool
+  Intake* intake_ = nullptr;     // slots of the server's pools
+  TlsChannel* tls_ = nullptr;
+  users::CredentialRequest* login_ = nullptr;
   std::optional<smtp::StoreResult> late_answer_;
   std::int64_t started_ns_;
+  std::int64_t handshake_ns_ = 0;  // when it began
   std::int64_t active_ns_;
   core::Completion receive_;
   core::Completion send_;

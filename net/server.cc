@@ -9,6 +9,7 @@
 
 #include "core/files.h"
 #include "core/resource_limits.h"
+#include "net/clock_now.h"
 #include "net/version.h"
 
 namespace postern::net {
@@ -49,10 +50,21 @@ policy::LoginTableOptions login_options(const policy::Settings& settings) {
   return options;
 }
 
-core::Time clock_now() {
-  using std::chrono::duration_cast;
-  using std::chrono::nanoseconds;
-  return {0, duration_cast<nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count()};
+bool offers_auth(const policy::Settings& settings) {
+  return std::any_of(settings.services.begin(), settings.services.end(),
+                     [](const auto& service) { return !service.auth.mechanisms.empty(); });
+}
+
+bool offers_any(const policy::Settings& settings, std::initializer_list<std::string_view> mechanisms) {
+  return std::any_of(settings.services.begin(), settings.services.end(), [&](const auto& service) {
+    const auto& offered = service.auth.mechanisms;
+    return std::find_first_of(offered.begin(), offered.end(), mechanisms.begin(), mechanisms.end()) != offered.end();
+  });
+}
+
+// Is there something to remember: bars, quotas, users?
+bool remembers(const policy::Settings& settings) {
+  return offers_auth(settings) || settings.quota.user.any() || settings.quota.machine.any();
 }
 
 // What a reload cannot change, in words; empty: nothing.
@@ -68,6 +80,14 @@ std::string needs_restart(const policy::Settings& now, const policy::Settings& n
       now.logins.ipv6_prefix != next.logins.ipv6_prefix) {
     return "logins";
   }
+  if (now.state != next.state) return "state";
+  if (now.users.store != next.users.store || now.users.dovecot != next.users.dovecot ||
+      now.users.cram_md5 != next.users.cram_md5 || now.users.hash_threads != next.users.hash_threads ||
+      now.users.hash_queue != next.users.hash_queue || now.users.cache_seconds != next.users.cache_seconds) {
+    return "users";
+  }
+  if (now.guard.machines != next.guard.machines) return "guard.machines";
+  if (!remembers(now) && remembers(next)) return "AUTH or quotas, of which there were none,";
   if (now.services.size() != next.services.size()) return "the list of services";
   for (std::size_t i = 0; i < now.services.size(); ++i) {
     if (now.services[i].name != next.services[i].name) return "the names or the order of services";
@@ -103,9 +123,43 @@ core::Result<std::unique_ptr<Server>> Server::start(policy::Settings settings) {
   server->shared_ = std::make_unique<Shared>(server->snapshot_, server->logins_, server->machines_, workers);
   server->shared_->resolver = server->resolver_.get();
   if (auto made = core::files::make_directory(server->settings_.spool); !made) return std::unexpected(made.error());
+  if (auto published = server->publish(server->settings_); !published) return std::unexpected(published.error());
+  if (auto open = server->start_logins(); !open) return std::unexpected(open.error());
   if (auto started = server->start_workers(); !started) return std::unexpected(started.error());
   if (auto listening = server->start_listeners(); !listening) return std::unexpected(listening.error());
+  server->caretaker_ = std::make_unique<Caretaker>(*server);
+  server->shared_->caretaker.store(server->caretaker_.get(), std::memory_order_release);
   return server;
+}
+
+// The settings with what they name by files, for the workers.
+core::Result<void> Server::publish(policy::Settings settings) {
+  std::vector<std::string> notes;
+  auto parts = load_security(settings, tickets_, clock_now().unix_ns / kNanosecondsPerSecond, notes);
+  if (!parts) return std::unexpected(parts.error());
+  for (const std::string& note : notes) log_line(core::Severity::warning, "certificate", note);
+  certificates_ = parts->tls ? parts->tls->certificates() : std::vector<tls::Certificate>{};
+  settings_ = settings;
+  snapshot_.publish(std::make_unique<Snapshot>(std::move(settings), std::move(*parts)));
+  return {};
+}
+
+core::Result<void> Server::start_logins() {
+  if (!remembers(settings_)) return {};
+  if (auto read = read_state(); !read) return read;
+  shared_->rates = rates_.get();
+  if (!offers_auth(settings_)) return {};
+  shared_->guard = guard_.get();
+  const policy::Settings::Users& users = settings_.users;
+  users::VerifierKinds kinds;
+  kinds.scram_sha_1 = offers_any(settings_, {"SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"});
+  kinds.cram_md5 = users.cram_md5;
+  auto credentials = users::Credentials::open(
+      {users.store, users.dovecot, kinds, users.hash_threads, users.hash_queue, users.cache_seconds}, mesh_);
+  if (!credentials) return std::unexpected(credentials.error());
+  credentials_ = std::move(*credentials);
+  shared_->credentials = credentials_.get();
+  return {};
 }
 
 core::Result<void> Server::start_workers() {
@@ -207,6 +261,7 @@ void Server::run_worker(std::size_t index) {
 }
 
 bool Server::stop() {
+  shared_->caretaker.store(nullptr, std::memory_order_release);
   const std::int64_t seconds = settings_.queue.drain_seconds;
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     WorkerServer* program = shared_->servers[i].load(std::memory_order_acquire);
@@ -218,16 +273,20 @@ bool Server::stop() {
                    program, static_cast<std::uint64_t>(seconds), 0});
   }
   for (std::thread& thread : threads_) thread.join();
+  if (credentials_ != nullptr) credentials_->stop();
+  caretaker_.reset();
   return all_in_time_.load();
 }
 
 // --- the starting thread's log lines -------------------------------------------------------------------------------
 
 void Server::log_line(core::Severity severity, const char* event, std::string_view note) {
+  const std::lock_guard lock(log_mutex_);
   core::LogLine(log_->ring(drained_.size()), clock_now(), severity, event).add("note", note);
 }
 
 void Server::log_ready() {
+  const std::lock_guard lock(log_mutex_);
   core::LogRing& ring = log_->ring(drained_.size());
   for (const ListeningAddress& address : addresses_) {
     core::LogLine(ring, clock_now(), core::Severity::info, "listening")
@@ -263,11 +322,10 @@ bool Server::on_worker(std::size_t worker, std::function<void(WorkerServer&)> fu
 }
 
 core::Result<void> Server::reload(policy::Settings settings) {
+  const std::lock_guard lock(settings_mutex_);
   const std::string what = needs_restart(settings_, settings);
   if (!what.empty()) return core::fail("a change of " + what + " needs a restart; the settings stay as they were");
-  settings_ = settings;
-  snapshot_.publish(std::make_unique<Snapshot>(std::move(settings)));
-  return {};
+  return publish(std::move(settings));
 }
 
 }  // namespace postern::net

@@ -5,7 +5,7 @@
 // when all have their spools (so that a second instance on the same spool stops here and takes no connection) the
 // listeners. Order of an end: no new connections, sessions and deliveries end in their own time, spools are written
 // out, threads end; what is not done by the deadline waits on disk for the next start.
-// Thread: start, reload, stop from one (main); on_worker from any.
+// Thread: start, reload, stop from one (main); on_worker, guard and log_line from any; what the caretaker does, from it.
 #pragma once
 
 #include <atomic>
@@ -25,11 +25,17 @@
 #include "core/mesh.h"
 #include "core/published.h"
 #include "core/result.h"
+#include "net/caretaker.h"
 #include "net/machine_limits.h"
 #include "net/resolver.h"
+#include "net/security.h"
 #include "net/snapshot.h"
 #include "net/worker_server.h"
+#include "net/tls/ticket_keys.h"
+#include "net/users/credentials.h"
+#include "policy/guess_guard.h"
 #include "policy/login_table.h"
+#include "policy/rate_limits.h"
 
 namespace postern::net {
 
@@ -60,6 +66,18 @@ class Server {
   // "listening" for each listener, then "ready".
   void log_ready();
 
+  // nullptr: no service offers AUTH.
+  [[nodiscard]] policy::GuessGuard* guard() { return guard_.get(); }
+
+  // --- the caretaker's ------------------------------------------------------------------------------------------------
+  // Takes in certificates and keys whose files have changed. What is wrong with them is logged, and the old ones stay.
+  void renew_certificates();
+  // Empty: all is well. Else what is wrong with the user store.
+  [[nodiscard]] std::string refresh_users();
+  void hold_account(const std::string& user, const std::string& why);
+  // Bars and quotas, for the next start.
+  void save_state();
+
   [[nodiscard]] const std::vector<ListeningAddress>& addresses() const { return addresses_; }
   [[nodiscard]] std::size_t workers() const { return threads_.size(); }
 
@@ -68,6 +86,9 @@ class Server {
 
  private:
   explicit Server(policy::Settings settings, std::size_t workers);
+  core::Result<void> start_logins();
+  core::Result<void> read_state();
+  core::Result<void> publish(policy::Settings settings);
   core::Result<void> start_workers();
   core::Result<void> start_listeners();
   void run_worker(std::size_t index);
@@ -77,11 +98,20 @@ class Server {
   core::Mesh mesh_;
   std::unique_ptr<core::Log> log_;
   core::Published<Snapshot> snapshot_;
+  std::mutex settings_mutex_;            // between reload() and the caretaker
   policy::Settings settings_;            // as they were published last
+  tls::TicketKeys tickets_;
+  std::vector<tls::Certificate> certificates_;  // as they were published last
+  std::string certificate_problem_;             // said last, so that it is not said each second
   policy::LoginTable logins_;
   MachineLimits machines_;
+  std::unique_ptr<policy::GuessGuard> guard_;
+  std::unique_ptr<policy::RateLimits> rates_;
+  std::unique_ptr<users::Credentials> credentials_;
   std::unique_ptr<Resolver> resolver_;
   std::unique_ptr<Shared> shared_;
+  std::unique_ptr<Caretaker> caretaker_;
+  std::mutex log_mutex_;                 // the ring of all threads that are no workers
   std::vector<std::thread> threads_;
   std::vector<ListeningAddress> addresses_;
 

@@ -16,6 +16,16 @@ std::string target_key(const policy::RouteSettings& route) {
   return key;
 }
 
+policy::GuardRules guard_rules(const policy::Settings& settings) {
+  policy::GuardRules rules;
+  rules.failures = settings.guard.failures;
+  rules.within_seconds = settings.guard.within_seconds;
+  rules.bar_seconds = settings.guard.bar_seconds;
+  rules.bar_max_seconds = settings.guard.bar_max_seconds;
+  rules.never = policy::PrefixTrie(settings.guard.never);
+  return rules;
+}
+
 }  // namespace
 
 std::string_view domain_of(std::string_view path) {
@@ -24,7 +34,11 @@ std::string_view domain_of(std::string_view path) {
   return at == std::string_view::npos ? std::string_view{} : path.substr(at + 1);
 }
 
-Snapshot::Snapshot(policy::Settings settings) : policy(std::move(settings)) {
+Snapshot::Snapshot(policy::Settings settings, SecurityParts parts)
+    : policy(std::move(settings)),
+      guard(guard_rules(policy.settings())),
+      tls(std::move(parts.tls)),
+      token_keys(std::move(parts.token_keys)) {
   const policy::Settings& s = policy.settings();
   for (const policy::RouteSettings& route : s.routes) {
     std::string key = target_key(route);

@@ -3,9 +3,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "net/sasl/jwt.h"
+#include "net/tls/server_contexts.h"
+#include "policy/guess_guard.h"
 #include "policy/policy_snapshot.h"
 
 namespace postern::net {
@@ -21,10 +25,19 @@ struct RouteTarget {
   std::string postmaster;                // where <postmaster> without a domain goes
 };
 
+// What the settings name by files; read before it is published (load_security).
+struct SecurityParts {
+  std::optional<tls::ServerContexts> tls;       // when a service has TLS
+  std::optional<sasl::JwtKeys> token_keys;      // when [tokens] is there
+};
+
 struct Snapshot {
-  explicit Snapshot(policy::Settings settings);
+  explicit Snapshot(policy::Settings settings, SecurityParts parts = {});
 
   policy::PolicySnapshot policy;
+  policy::GuardRules guard;
+  std::optional<tls::ServerContexts> tls;
+  std::optional<sasl::JwtKeys> token_keys;
   std::vector<std::shared_ptr<const RouteTarget>> targets;  // by the index of policy.route()
 
   // The target for a forward-path's domain; an empty domain is <postmaster>'s. nullptr: no route takes it.

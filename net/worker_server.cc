@@ -6,6 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include <openssl/rand.h>
+
 #include "net/queue_id.h"
 #include "net/smtp/envelope.h"
 
@@ -21,11 +23,14 @@ constexpr std::uint64_t kRecordOverhead = 8192;
 // Envelopes, cut command lines and replies of sessions that are at work.
 constexpr std::size_t kSessionPoolBytes = 64u << 20;
 constexpr std::size_t kRefusalsMax = 256;
+// Logins of one worker that may wait for an answer at once; more get 454.
+constexpr std::size_t kCredentialRequestsMax = 4096;
 constexpr std::int64_t kAcceptRetryNanoseconds = 100 * kNanosecondsPerMillisecond;
 constexpr std::int64_t kDrainTickNanoseconds = 20 * kNanosecondsPerMillisecond;
 // A disk that does not answer must not keep the process for ever.
 constexpr std::int64_t kDiskGraceNanoseconds = 10 * core::kNanosecondsPerSecond;
 constexpr std::string_view kTooManyConnections = "421 4.7.0 too many connections, try again later\r\n";
+constexpr std::string_view kBarred = "421 4.7.0 too many failed logins from your network, try again later\r\n";
 
 }  // namespace
 
@@ -80,6 +85,11 @@ void WorkerServer::accepted(int socket, std::size_t service) {
   counters_.connections_accepted.add();
   const auto peer = core::Ring::peer_name(socket);
   if (!peer) return core::Ring::close_now(socket);  // gone already
+  const policy::ServiceSettings& rules = settings().services[service];
+  // Before TLS, and before anything else is spent on it. Behind a balancer the machine is not known yet.
+  if (!rules.proxy_protocol && is_barred(peer->address)) {
+    return rules.tls == policy::TlsMode::implicit ? core::Ring::close_now(socket) : refuse(socket, kBarred);
+  }
   const std::uint32_t limit = settings().limits.connections;
   Inbound* inbound = nullptr;
   if (shared_.connections_open.fetch_add(1, std::memory_order_relaxed) < limit && !draining_) {
@@ -87,7 +97,8 @@ void WorkerServer::accepted(int socket, std::size_t service) {
   }
   if (inbound == nullptr) {
     shared_.connections_open.fetch_sub(1, std::memory_order_relaxed);
-    return shed(socket, kTooManyConnections);
+    counters_.connections_shed.add();
+    return refuse(socket, kTooManyConnections);
   }
   counters_.connections_open.set(inbounds_.in_use());
   inbound->next = first_inbound_;
@@ -96,8 +107,13 @@ void WorkerServer::accepted(int socket, std::size_t service) {
   inbound->start();
 }
 
-void WorkerServer::shed(int socket, std::string_view reply) {
-  counters_.connections_shed.add();
+bool WorkerServer::is_barred(const core::IpAddress& machine) {
+  if (shared_.guard == nullptr || !shared_.guard->is_barred(snapshot().guard, machine, now())) return false;
+  counters_.connections_barred.add();
+  return true;
+}
+
+void WorkerServer::refuse(int socket, std::string_view reply) {
   Refusal* refusal = refusals_.make(*this, socket);
   if (refusal == nullptr) return core::Ring::close_now(socket);
   ring().send(socket, reply, refusal->operation);
@@ -122,6 +138,8 @@ WorkerServer::WorkerServer(core::Worker& worker, Shared& shared, core::LogRing& 
       session_pool_(kSessionPoolBytes),
       content_pool_(std::max<std::size_t>(settings().limits.memory_bytes / worker.workers(), 4u << 20)),
       intakes_(settings().limits.connections),
+      tls_channels_(settings().limits.connections),
+      credential_requests_(kCredentialRequestsMax),
       inbounds_(settings().limits.connections),
       refusals_(kRefusalsMax),
       links_(options.receive_buffers) {
@@ -209,7 +227,19 @@ core::Result<std::unique_ptr<core::Spool>> WorkerServer::open_log(const std::str
 
 void WorkerServer::start_queue() { queue_->start(); }
 
-smtp::World WorkerServer::world() const { return {&snapshot().policy, &shared_.logins, worker_.now()}; }
+smtp::World WorkerServer::world() const {
+  const Snapshot& at = snapshot();
+  smtp::World world;
+  world.policy = &at.policy;
+  world.logins = &shared_.logins;
+  world.now = worker_.now();
+  world.rates = shared_.rates;
+  world.token_keys = at.token_keys ? &*at.token_keys : nullptr;
+  world.random = [](std::span<std::byte> out) noexcept {
+    RAND_bytes(reinterpret_cast<std::uint8_t*>(out.data()), out.size());
+  };
+  return world;
+}
 
 void WorkerServer::begin_drain(std::int64_t deadline_boot_ns) {
   if (draining_) return;

@@ -23,10 +23,15 @@
 #include "net/inbound.h"
 #include "net/machine_limits.h"
 #include "net/snapshot.h"
+#include "net/tls_channel.h"
+#include "net/users/credentials.h"
+#include "policy/guess_guard.h"
 #include "policy/login_table.h"
+#include "policy/rate_limits.h"
 
 namespace postern::net {
 
+class Caretaker;
 class Resolver;
 class WorkerServer;
 
@@ -36,6 +41,10 @@ struct Shared {
   policy::LoginTable& logins;
   MachineLimits& machines;
   Resolver* resolver = nullptr;                    // nullptr: next hops are addresses only (the simulator)
+  users::Credentials* credentials = nullptr;       // nullptr: no service offers AUTH
+  policy::GuessGuard* guard = nullptr;             // nullptr: nobody is barred
+  policy::RateLimits* rates = nullptr;             // nullptr: no quotas
+  std::atomic<Caretaker*> caretaker{nullptr};      // while the server runs
   std::atomic<std::uint32_t> connections_open{0};
   std::vector<std::atomic<WorkerServer*>> servers; // by worker; set before a worker's first turn
 
@@ -84,6 +93,8 @@ class WorkerServer {
   [[nodiscard]] core::BlockPool& session_pool() { return session_pool_; }
   [[nodiscard]] core::BlockPool& content_pool() { return content_pool_; }
   [[nodiscard]] core::SlotPool<Intake>& intakes() { return intakes_; }
+  [[nodiscard]] core::SlotPool<TlsChannel>& tls_channels() { return tls_channels_; }
+  [[nodiscard]] core::SlotPool<users::CredentialRequest>& credential_requests() { return credential_requests_; }
   [[nodiscard]] BufferLinks& links() { return links_; }
   [[nodiscard]] core::LogRing& log() { return log_; }
   [[nodiscard]] Counters& counters() { return counters_; }
@@ -98,6 +109,8 @@ class WorkerServer {
   void message_accepted(core::ItemId id, std::string_view head, std::uint16_t content_flags,
                         std::int64_t accepted_unix_ns, bool is_large, std::uint64_t octets, Content&& content);
   void connection_ended(Inbound& inbound);
+  // Is this machine barred for guessing passwords? Counted if so.
+  [[nodiscard]] bool is_barred(const core::IpAddress& machine);
   // The spool takes no append just now: the intake's append_now() is called again in later turns until it succeeds.
   void wait_to_append(Intake& intake) { waiting_to_append_.push_back(&intake); }
 
@@ -127,7 +140,7 @@ class WorkerServer {
   struct Refusal;
 
   void accepted(int socket, std::size_t service);
-  void shed(int socket, std::string_view reply);
+  void refuse(int socket, std::string_view reply);
   bool flush() noexcept;
   void on_drain_tick(core::Timer&) noexcept;
 
@@ -139,6 +152,8 @@ class WorkerServer {
   core::BlockPool session_pool_;
   core::BlockPool content_pool_;
   core::SlotPool<Intake> intakes_;
+  core::SlotPool<TlsChannel> tls_channels_;
+  core::SlotPool<users::CredentialRequest> credential_requests_;
   core::SlotPool<Inbound> inbounds_;
   core::SlotPool<Refusal> refusals_;
   BufferLinks links_;

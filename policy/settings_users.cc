@@ -125,10 +125,10 @@ void check_mechanisms(const Settings& settings, const ServiceSettings& service,
   if (names_any(service, {"EXTERNAL"}) && (service.auth.client_ca.empty() || service.tls == TlsMode::none)) {
     error("EXTERNAL needs TLS, and 'client_ca', the file with the certificates that sign client certificates");
   }
-  if (!settings.users.dovecot.empty() &&
-      names_any(service, {"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "CRAM-MD5"})) {
-    error("Dovecot checks passwords and keeps its verifiers to itself: with users.dovecot a service offers PLAIN and LOGIN "
-          "(and EXTERNAL, OAUTHBEARER, XOAUTH2)");
+  const bool beyond_plain = std::any_of(service.auth.mechanisms.begin(), service.auth.mechanisms.end(),
+                                        [](const auto& name) { return name != "PLAIN" && name != "LOGIN"; });
+  if (!settings.users.dovecot.empty() && beyond_plain) {
+    error("Dovecot checks passwords and keeps its verifiers to itself: with users.dovecot a service offers PLAIN and LOGIN");
   }
   const bool plain_only = !service.auth.mechanisms.empty() && service.tls == TlsMode::none && !service.auth.plain_on_lan &&
                           std::all_of(service.auth.mechanisms.begin(), service.auth.mechanisms.end(), [](const auto& name) {

@@ -3,36 +3,15 @@
 #include <algorithm>
 #include <arpa/inet.h>
 #include <bit>
-#include <fcntl.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "core/files.h"
+#include "net/state_files.h"
 
 namespace postern::net {
 namespace {
 
 constexpr std::uint64_t kSettingsBytesMax = 4 << 20;
-
-core::Result<std::string> read_whole(const std::string& path) {
-  const auto file = core::files::open(path, O_RDONLY);
-  if (!file) return std::unexpected(file.error());
-  const auto size = core::files::size(*file);
-  std::string text;
-  core::Result<std::size_t> got = 0;
-  if (size && *size <= kSettingsBytesMax) {
-    text.resize(*size);
-    got = core::files::read_at(*file, text, 0);
-  }
-  core::files::close(*file);
-  if (!size) return std::unexpected(size.error());
-  if (*size > kSettingsBytesMax) return core::fail(path + ": larger than 4 MiB; this is no settings file");
-  if (!got) return std::unexpected(got.error());
-  text.resize(*got);
-  return text;
-}
 
 // The prefixes of the machine's own interfaces, to tell a LAN that is wider.
 std::vector<core::IpPrefix> own_networks() {
@@ -66,7 +45,7 @@ std::vector<core::IpPrefix> own_networks() {
 
 LoadedSettings load_settings(const std::string& path) {
   LoadedSettings loaded;
-  const auto text = read_whole(path);
+  const auto text = read_file(path, kSettingsBytesMax);
   if (!text) {
     loaded.read_error = text.error().text;
     return loaded;

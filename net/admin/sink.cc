@@ -120,6 +120,11 @@ void Sink::serve(int connection) {
         rest = {input.data(), open ? static_cast<std::size_t>(n) : 0};
         break;
       }
+      case smtp::Event::start_tls:
+      case smtp::Event::login:
+      case smtp::Event::login_ended:
+        open = false;  // its service offers neither TLS nor AUTH
+        break;
       case smtp::Event::abort_message:
       case smtp::Event::rejected:
         break;

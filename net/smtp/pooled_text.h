@@ -16,7 +16,7 @@ namespace postern::net::smtp {
 
 class PooledText {
  public:
-  static constexpr std::size_t kMaxBytes = 8192;
+  static constexpr std::size_t kMaxBytes = 16384;
 
   PooledText() = default;
   ~PooledText() { POSTERN_ASSERT(block_ == nullptr); }
@@ -41,6 +41,11 @@ class PooledText {
     clear(pool);
     return append(pool, text);
   }
+  // As clear(), and leaves no trace of the text in the pool's memory. (What a growing text moved out of is wiped always.)
+  void wipe(core::BlockPool& pool) {
+    if (block_ != nullptr) explicit_bzero(block_, capacity_);
+    clear(pool);
+  }
   void clear(core::BlockPool& pool) {
     if (block_ != nullptr) pool.give_back(block_, capacity_);
     block_ = nullptr;
@@ -54,6 +59,7 @@ class PooledText {
     if (block == nullptr) return false;
     if (block_ != nullptr) {
       std::memcpy(block, block_, size_);
+      explicit_bzero(block_, size_);
       pool.give_back(block_, capacity_);
     }
     block_ = block;

@@ -5,6 +5,8 @@
 #include <cstring>
 
 #include "core/assert.h"
+#include "net/sasl/base64.h"
+#include "net/sasl/server.h"
 
 namespace postern::net::smtp {
 
@@ -12,6 +14,12 @@ void ReplyBuffer::append(std::string_view bytes) {
   POSTERN_ASSERT(bytes.size() <= capacity_ - size_);
   std::memcpy(memory_ + size_, bytes.data(), bytes.size());
   size_ += bytes.size();
+}
+
+void ReplyBuffer::remove_prefix(std::size_t octets) {
+  POSTERN_ASSERT(octets <= size_);
+  std::memmove(memory_, memory_ + octets, size_ - octets);
+  size_ -= octets;
 }
 
 std::size_t echo(char* out, std::size_t room, std::string_view text) {
@@ -93,16 +101,25 @@ void ehlo(ReplyBuffer& out, std::string_view hostname, const Extensions& extensi
   builder.raw("250-ENHANCEDSTATUSCODES").end_line();                                // RFC 2034
   builder.raw("250-DSN").end_line();                                                // RFC 3461
   builder.raw("250-LIMITS RCPTMAX=").number(extensions.recipients_max).end_line();  // RFC 9422
+  if (extensions.starttls) builder.raw("250-STARTTLS").end_line();                  // RFC 3207
+  if (!extensions.mechanisms.empty()) builder.raw("250-AUTH ").raw(extensions.mechanisms).end_line();  // RFC 4954
   if (extensions.xclient) {
     builder.raw("250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT").end_line();
   }
   builder.raw("250 HELP").end_line().send(out);  // RFC 5321 section 4.1.1.8
 }
 
+void challenge(ReplyBuffer& out, std::string_view octets) {
+  POSTERN_ASSERT(octets.size() <= sasl::kChallengeBytesMax);
+  char text[sasl::base64_bytes(sasl::kChallengeBytesMax)];
+  const std::size_t size = sasl::base64_encode(octets, text);
+  Builder().raw("334 ").raw({text, size}).end_line().send(out);
+}
+
 void help(ReplyBuffer& out) {
   out.append(
       "214-2.0.0 This is a mail relay. Commands:\r\n"
-      "214-2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\r\n"
+      "214-2.0.0 EHLO HELO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\r\n"
       "214 2.0.0 The postmaster of this host answers questions\r\n");
 }
 

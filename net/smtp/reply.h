@@ -23,6 +23,7 @@ class ReplyBuffer {
   [[nodiscard]] bool has_room() const { return capacity_ - size_ >= kReplyMax; }
   void append(std::string_view bytes);  // requires room
   void clear() { size_ = 0; }
+  void remove_prefix(std::size_t octets);
 
  private:
   char* memory_;
@@ -45,8 +46,12 @@ struct Extensions {
   std::uint64_t size_max = 0;
   std::uint32_t recipients_max = 0;
   bool xclient = false;
+  bool starttls = false;
+  std::string_view mechanisms;  // of AUTH, blanks between them; empty: not offered
 };
 void ehlo(ReplyBuffer& out, std::string_view hostname, const Extensions& extensions);
+// "334 " and the octets in base 64 (RFC 4954 section 4). At most sasl::kChallengeBytesMax octets.
+void challenge(ReplyBuffer& out, std::string_view octets);
 void help(ReplyBuffer& out);
 void queued(ReplyBuffer& out, std::string_view queue_id);
 void chunk_received(ReplyBuffer& out, std::uint64_t octets);  // RFC 3030 section 2

@@ -16,6 +16,14 @@ namespace {
 // The first octet of a TLS record that carries a handshake (RFC 8446 section 5.1); no command begins with it.
 constexpr char kTlsHandshake = 0x16;
 
+// How long the line may be that is `head`, then `more`: its first word tells, wherever the input was cut.
+std::size_t line_bound(std::string_view head, std::string_view more) {
+  std::array<char, 5> word;
+  const std::size_t kept = head.copy(word.data(), word.size());
+  const std::size_t size = kept + more.copy(word.data() + kept, word.size() - kept);
+  return starts_ignoring_case({word.data(), size}, "AUTH ") ? kAuthLineBytesMax : kCommandBytesMax;
+}
+
 }  // namespace
 
 ServerSession::ServerSession(std::size_t service, const core::IpAddress& client, std::uint16_t client_port,
@@ -25,7 +33,8 @@ ServerSession::ServerSession(std::size_t service, const core::IpAddress& client,
 }
 
 ServerSession::~ServerSession() {
-  line_.clear(pool_);
+  forget_login();
+  line_.wipe(pool_);
   helo_.clear(pool_);
   host_name_.clear(pool_);
 }
@@ -38,7 +47,11 @@ Step ServerSession::greet(const World& world, ReplyBuffer& replies) {
   Turn turn = begin_turn(world, replies);
   if (!turn.service.settings().proxy_protocol) {
     xclient_believed_ = world.policy->believes_xclient(client_.address);
-    greet_client(turn);
+    if (turn.service.settings().tls == policy::TlsMode::implicit) {
+      start_tls(turn);
+    } else {
+      greet_client(turn);
+    }
   } else if (world.policy->believes_proxy(client_.address)) {
     phase_ = Phase::proxy_header;
   } else {
@@ -63,7 +76,10 @@ bool ServerSession::run_phase(std::string_view& input, Turn& turn) {
     turn.step.event = phase_ == Phase::closing ? Event::close : Event::drop;
     return true;
   }
-  if (phase_ == Phase::admitting || phase_ == Phase::storing) return true;
+  if (phase_ == Phase::admitting || phase_ == Phase::storing || phase_ == Phase::tls_pending ||
+      phase_ == Phase::auth_asking) {
+    return true;
+  }
   if (!turn.replies.has_room()) {
     turn.step.event = Event::flush;
     return true;
@@ -71,6 +87,12 @@ bool ServerSession::run_phase(std::string_view& input, Turn& turn) {
   switch (phase_) {
     case Phase::proxy_header:
       return run_proxy_header(input, turn);
+    case Phase::greeting:
+      return greet_client(turn);
+    case Phase::auth_response:
+      return run_auth_response(input, turn);
+    case Phase::auth_step:
+      return run_auth_step(turn);
     case Phase::long_line:
       return run_long_line(input, turn);
     case Phase::data:
@@ -111,7 +133,7 @@ bool ServerSession::apply_proxy_header(const ProxyHeader& header, Turn& turn) {
     client_port_ = header.client.port;
     xclient_believed_ = turn.world.policy->believes_xclient(client_.address);
   }
-  return greet_client(turn);
+  return turn.service.settings().tls == policy::TlsMode::implicit ? start_tls(turn) : greet_client(turn);
 }
 
 // --- lines
@@ -120,13 +142,15 @@ bool ServerSession::apply_proxy_header(const ProxyHeader& header, Turn& turn) {
 bool ServerSession::run_command(std::string_view& input, Turn& turn) {
   release_spent();
   if (input.empty()) return true;
-  if (line_.empty() && input.front() == kTlsHandshake) {
+  if (line_.empty() && input.front() == kTlsHandshake && tls_ == nullptr) {
     return drop_connection(turn, {}, "TLS handshake on a plaintext service");
   }
   const bool after_return = !line_.empty() && line_.view().back() == '\r';
   const std::size_t end = find_line_end(input, after_return);
   const std::size_t octets = std::min(end, input.size());
-  if (line_.size() + octets > kCommandBytesMax) return begin_long_line(input, after_return, turn);
+  if (line_.size() + octets > kCommandBytesMax && line_.size() + octets > line_bound(line_.view(), input)) {
+    return begin_long_line(input, after_return, turn);
+  }
   if (end != kNoLineEnd && line_.empty()) {
     const std::string_view line = input.substr(0, end - 2);
     input.remove_prefix(end);
@@ -155,7 +179,7 @@ bool ServerSession::begin_long_line(std::string_view input, bool after_return, T
   }
   skipped_octets_ = static_cast<std::uint32_t>(line_.size());
   skipped_return_ = after_return;
-  line_.clear(pool_);
+  line_.wipe(pool_);
   phase_ = Phase::long_line;
   return false;
 }
@@ -176,8 +200,15 @@ bool ServerSession::run_long_line(std::string_view& input, Turn& turn) {
 // --- what a connection meets, and how it ends
 // -----------------------------------------------------------------------
 
+bool ServerSession::start_tls(Turn& turn) {
+  phase_ = Phase::tls_pending;
+  turn.step.event = Event::start_tls;
+  return true;
+}
+
 bool ServerSession::greet_client(Turn& turn) {
   phase_ = Phase::command;
+  is_greeted_ = true;
   const policy::Verdict verdict = policy::decide_connect(*turn.world.policy, turn.service, client_);
   is_refused_ = !verdict.accepted();
   if (!is_refused_) {
@@ -256,8 +287,10 @@ bool ServerSession::abandon_transaction(Turn& turn) {
 }
 
 void ServerSession::release_spent() {
-  if (line_is_spent_) line_.clear(pool_);
+  // Whatever was said in a line that had to be kept may have been a password.
+  if (line_is_spent_) line_.wipe(pool_);
   line_is_spent_ = false;
+  if (login_ended_) forget_login();
   if (envelope_is_spent_) forget_transaction();
 }
 
@@ -299,6 +332,7 @@ TraceFields ServerSession::trace(std::string_view hostname, std::string_view que
   fields.extended = extended_;
   fields.smtputf8 = smtputf8_;
   fields.authenticated = client_.authenticated;
+  fields.encrypted = tls_ != nullptr;
   fields.queue_id = queue_id;
   fields.unix_seconds = unix_seconds;
   if (envelope_.recipients() != 1) return fields;

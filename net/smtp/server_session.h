@@ -1,5 +1,5 @@
-// The receiving side of one SMTP connection (RFC 5321, 2920, 1870, 6152, 6531, 3030, 2034, 3461, 9422;
-// XCLIENT).
+// The receiving side of one SMTP connection (RFC 5321, 2920, 1870, 6152, 6531, 3030, 2034, 3461, 9422, 3207,
+// 4954; XCLIENT).
 //
 // Sans-I/O: octets in, reply octets out, and one question at a time. Any split of the input gives the same
 // replies.
@@ -23,11 +23,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string_view>
 
 #include "core/clock.h"
 #include "core/ip_address.h"
 #include "core/pool.h"
+#include "net/sasl/server.h"
 #include "net/smtp/data_decoder.h"
 #include "net/smtp/envelope.h"
 #include "net/smtp/pooled_text.h"
@@ -35,15 +38,18 @@
 #include "net/smtp/trace_header.h"
 #include "net/smtp/verb_table.h"
 #include "policy/relay_decision.h"
+#include "policy/user.h"
 
 namespace postern::policy {
 class LoginTable;
 class PolicySnapshot;
+class RateLimits;
 class ServicePolicy;
 }  // namespace postern::policy
 
 namespace postern::net::smtp {
 
+struct AuthExchange;    // session_auth.cc
 struct MailParameters;  // parameters.h
 struct ParsedPath;      // address.h
 struct ProxyHeader;     // proxy_protocol.h
@@ -54,7 +60,22 @@ struct World {
   const policy::PolicySnapshot* policy = nullptr;
   const policy::LoginTable* logins = nullptr;
   core::Time now;
+  policy::RateLimits* rates = nullptr;         // none: no quotas
+  const sasl::JwtKeys* token_keys = nullptr;   // none: no OAUTHBEARER, no XOAUTH2
+  void (*random)(std::span<std::byte> out) noexcept = nullptr;  // needed where AUTH is offered
 };
+
+// The encryption of the connection, from the end of its handshake on. The driver owns it, and keeps it as long as the
+// session.
+struct TlsFacts {
+  std::string_view protocol;            // "TLSv1.3"
+  std::string_view cipher;              // "TLS_AES_128_GCM_SHA256"
+  std::span<const std::byte> exporter;  // tls-exporter channel binding (RFC 9266), 32 octets; none: not to be had
+  std::string_view certificate_name;    // of the verified client certificate; empty: none
+};
+
+// Who logged in. Held by the session for as long as it is that user's.
+using Account = std::shared_ptr<const policy::UserRecord>;
 
 enum class Event : std::uint8_t {
   need_input,  // consumed all it can use now
@@ -65,6 +86,10 @@ enum class Event : std::uint8_t {
   end_message,    // question: keep it.  answer_stored()
   abort_message,  // what was kept of the content is to be forgotten (no answer); the reply is already written
                   // or follows
+  start_tls,      // send the replies, throw away what came behind, do the handshake, then tls_started()
+  login,          // question: Step::login asks for a password's verdict or a credential.  answer_password(),
+                  // answer_credential() or answer_login_unavailable()
+  login_ended,    // for the log and the guess guard: Step::login is a success or a failure; the reply is written
   rejected,       // for the log: Step::verdict refused a connection, sender or recipient
   close,          // send the replies, then close
   drop,           // close at once, send nothing
@@ -77,6 +102,8 @@ struct Step {
   std::uint64_t size = 0;           // admit: octets announced by SIZE=; end_message: octets of the content
   std::uint16_t content_flags = 0;  // end_message
   policy::Verdict verdict;          // rejected
+  const sasl::Step* login = nullptr;                         // login, login_ended; valid until the next call
+  sasl::Mechanism mechanism = sasl::Mechanism::plain;        // likewise
 };
 
 enum class StoreResult : std::uint8_t { stored, no_space, failed };
@@ -85,6 +112,7 @@ enum class StoreResult : std::uint8_t { stored, no_space, failed };
 struct SessionTimeouts {
   static constexpr std::int64_t kDataSeconds = 180;  // RFC 5321 section 4.5.3.2.5: between pieces of DATA
   static constexpr std::int64_t kProxyHeaderSeconds = 5;
+  static constexpr std::int64_t kHandshakeSeconds = 30;  // a whole TLS handshake
 };
 
 class ServerSession {
@@ -109,6 +137,13 @@ class ServerSession {
   // `queue_id` appears in the 250's text.
   void answer_stored(StoreResult result, std::string_view queue_id, ReplyBuffer& replies);
 
+  // After Event::start_tls, when the handshake is done. What was said before is forgotten (RFC 3207 section 4.2).
+  void tls_started(const TlsFacts& facts);
+  // After Event::login. `account`: the user, when there is one; it becomes the session's when the exchange succeeds.
+  void answer_password(sasl::PasswordVerdict verdict, Account account);
+  void answer_credential(const sasl::Credential& credential, Account account);
+  void answer_login_unavailable();  // 454: no answer can be had now
+
   // The driver ends the session: 421 with `text` ("4.4.2 idle too long", "4.3.2 shutting down").
   void say_goodbye(std::string_view enhanced_and_text, ReplyBuffer& replies);
 
@@ -128,11 +163,20 @@ class ServerSession {
   // The PROXY header has not come yet (the driver gives it SessionTimeouts::kProxyHeaderSeconds).
   [[nodiscard]] bool awaits_proxy_header() const { return phase_ == Phase::proxy_header; }
   [[nodiscard]] std::size_t service() const { return service_; }
+  [[nodiscard]] bool is_encrypted() const { return tls_ != nullptr; }
+  [[nodiscard]] const Account& account() const { return account_; }  // empty: not authenticated
+  // An AUTH exchange is under way: what the client sends is a secret, and it has less time.
+  [[nodiscard]] bool in_login() const { return login_ != nullptr; }
 
  private:
   enum class Phase : std::uint8_t {
     proxy_header,  // the PROXY header must come first
+    tls_pending,   // start_tls was emitted; the handshake is the driver's
+    greeting,      // the handshake is done on a service of implicit TLS
     command,
+    auth_response,  // a line of a SASL exchange
+    auth_asking,    // question open: login
+    auth_step,      // ... and answered
     long_line,      // a command line over its bound is thrown away up to its CRLF
     admitting,      // question open: admit
     data,           // DATA's content, up to its dot
@@ -161,6 +205,7 @@ class ServerSession {
   bool run_command(std::string_view& input, Turn& turn);
   bool begin_long_line(std::string_view input, bool after_return, Turn& turn);
   bool run_long_line(std::string_view& input, Turn& turn);
+  bool start_tls(Turn& turn);
   bool greet_client(Turn& turn);
   bool drop_connection(Turn& turn, std::string_view about, std::string_view why);
   bool complain(Turn& turn, std::uint16_t code, std::string_view enhanced, std::string_view text);
@@ -182,7 +227,20 @@ class ServerSession {
   bool on_expn(Turn& turn);
   bool on_help(Turn& turn);
   bool on_quit(Turn& turn);
-  bool on_not_offered(Turn& turn);
+
+  // session_auth.cc
+  [[nodiscard]] bool is_offered(sasl::Mechanism mechanism, const Turn& turn) const;
+  [[nodiscard]] std::size_t list_mechanisms(std::span<char> out, const Turn& turn) const;
+  [[nodiscard]] sasl::Surroundings surroundings(const Turn& turn) const;
+  bool on_starttls(Turn& turn);
+  bool on_auth(std::string_view argument, Turn& turn);
+  bool begin_login(sasl::Mechanism mechanism, std::string_view initial, Turn& turn);
+  bool run_auth_response(std::string_view& input, Turn& turn);
+  bool take_auth_response(std::string_view line, Turn& turn);
+  bool run_auth_step(Turn& turn);
+  bool end_login(Turn& turn);
+  void forget_login();
+  void forget_account();
 
   // xclient.cc
   bool on_xclient(std::string_view argument, Turn& turn);
@@ -212,6 +270,9 @@ class ServerSession {
 
   std::size_t service_;
   policy::Client client_;
+  Account account_;  // client_.user points into it
+  const TlsFacts* tls_ = nullptr;
+  AuthExchange* login_ = nullptr;  // in a block of the pool, while an AUTH exchange is under way
   core::BlockPool& pool_;
   EnvelopeWriter envelope_;
   DataDecoder decoder_;
@@ -230,8 +291,10 @@ class ServerSession {
   BodyType body_ = BodyType::seven_bit;
   bool extended_ = false;  // EHLO rather than HELO
   bool smtputf8_ = false;
+  bool is_greeted_ = false;
   bool is_refused_ = false;  // 554 was the greeting: QUIT, and 503 for the rest
   bool xclient_believed_ = false;
+  bool login_ended_ = false;       // login_ is only kept for the step that points to it
   bool line_is_spent_ = false;  // line_ was executed; freed later, as the step may point into it
   bool envelope_is_spent_ = false;
   bool message_open_ = false;      // between begin_message and its end

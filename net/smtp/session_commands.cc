@@ -1,4 +1,6 @@
 // A command line's checks, and the commands outside the mail transaction (RFC 5321 section 4.1.1).
+#include <array>
+
 #include "net/smtp/command.h"
 #include "net/smtp/server_session.h"
 #include "policy/policy_snapshot.h"
@@ -97,8 +99,9 @@ bool ServerSession::dispatch(Verb verb, std::string_view argument, Turn& turn) {
     case Verb::xclient:
       return on_xclient(argument, turn);
     case Verb::starttls:
+      return on_starttls(turn);
     case Verb::auth:
-      return on_not_offered(turn);
+      return on_auth(argument, turn);
   }
   return false;
 }
@@ -110,8 +113,12 @@ bool ServerSession::on_hello(std::string_view argument, bool extended, Turn& tur
   extended_ = extended;
   const policy::Settings& settings = turn.world.policy->settings();
   if (extended) {
+    std::array<char, 256> mechanisms;
+    const std::size_t listed = list_mechanisms(mechanisms, turn);
+    const bool starttls = turn.service.settings().tls == policy::TlsMode::starttls && tls_ == nullptr;
     reply::ehlo(turn.replies, settings.hostname,
-                {settings.limits.message_bytes, settings.limits.recipients, xclient_believed_});
+                {settings.limits.message_bytes, settings.limits.recipients, xclient_believed_, starttls,
+                 {mechanisms.data(), listed}});
   } else {
     reply::helo(turn.replies, settings.hostname);
   }
@@ -148,10 +155,6 @@ bool ServerSession::on_quit(Turn& turn) {
   reply::line(turn.replies, 221, "2.0.0", "Bye");
   phase_ = Phase::closing;
   return false;
-}
-
-bool ServerSession::on_not_offered(Turn& turn) {
-  return complain(turn, 502, "5.5.1", "Not offered here");  // RFC 5321 section 4.2.4
 }
 
 }  // namespace postern::net::smtp

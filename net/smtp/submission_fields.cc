@@ -211,9 +211,9 @@ void SubmissionFilter::note_author(FieldName name, const policy::Mailbox& mailbo
 
 // At the end of the header. A field that a signature names is signed as absent.
 void SubmissionFilter::add_missing(const Turn& turn) {
-  const auto lacks = [this](FieldName name) { return !present_.has(name) && !signed_.has(name); };
-  if (!present_.has(FieldName::from)) add_from(turn);
   if (!verdict_.accepted()) return;
+  if (!present_.has(FieldName::from)) add_from(turn);
+  const auto lacks = [this](FieldName name) { return !present_.has(name) && !signed_.has(name); };
   std::array<char, kDateTimeBytes> date;
   if (lacks(FieldName::date)) {
     add_field("Date: ", {date.data(), format_date_time(date, turn.facts.unix_seconds)}, turn);

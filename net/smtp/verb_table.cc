@@ -36,8 +36,8 @@ constexpr VerbRules kRules[] = {
     {"HELP", Verb::help, ArgumentRule::optional, false, false, true, kBase},
     {"QUIT", Verb::quit, ArgumentRule::none, false, false, true, kBase},
     {"XCLIENT", Verb::xclient, ArgumentRule::required, false, true, false, kCommandBytesMax},
-    {"STARTTLS", Verb::starttls, ArgumentRule::optional, false, false, true, kBase},
-    {"AUTH", Verb::auth, ArgumentRule::optional, false, false, true, kCommandBytesMax},
+    {"STARTTLS", Verb::starttls, ArgumentRule::none, false, true, false, kBase},
+    {"AUTH", Verb::auth, ArgumentRule::required, true, true, false, kAuthLineBytesMax},
 };
 static_assert(std::size(kRules) == kVerbs);
 

@@ -47,8 +47,9 @@ const VerbRules* find_verb(std::string_view word);
 // A word that opens an HTTP request line: a browser that was made to speak to us, never a mail client.
 bool is_http_method(std::string_view word);
 
-// No command line is longer, whatever its verb, its CRLF included.
+// No command line is longer, its CRLF included, but AUTH, and the client's lines in its exchange (RFC 4954 section 4).
 inline constexpr std::size_t kCommandBytesMax = 2048;
+inline constexpr std::size_t kAuthLineBytesMax = 12288;
 // Octets of a longer line that are thrown away while its CRLF is awaited; then the connection ends.
 inline constexpr std::size_t kSkippedLineBytesMax = 65536;
 

@@ -95,8 +95,7 @@ bool ServerSession::on_xclient(std::string_view argument, Turn& turn) {
 }
 
 bool ServerSession::apply_xclient(const XclientFields& fields, Turn& turn) {
-  client_.user = {};
-  client_.authenticated = client_.may_relay = false;
+  forget_account();
   if (fields.has_address) {
     client_.address_unknown = !fields.address.has_value();
     if (fields.address) client_.address = *fields.address;

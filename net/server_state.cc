@@ -1,0 +1,102 @@
+// What a server remembers over a restart, and what its caretaker does with the rest of it.
+#include <cerrno>
+#include <cstring>
+
+#include "core/files.h"
+#include "net/clock_now.h"
+#include "net/server.h"
+#include "net/state_files.h"
+
+namespace postern::net {
+namespace {
+
+constexpr std::uint64_t kStateBytesMax = 4ull << 30;
+constexpr std::size_t kKeysBytes = 2 * sizeof(policy::HashKey);
+
+// Tells one run of the kernel from another: its boot clock begins anew.
+std::string boot_id() {
+  const auto text = read_file("/proc/sys/kernel/random/boot_id", 4096);
+  return text ? *text : std::string();
+}
+
+// The keys of the tables' hashes: the same after a restart, or nothing in the saved tables would be found again.
+core::Result<std::string> load_keys(const std::string& path) {
+  auto keys = read_file(path, kKeysBytes);
+  if (keys && keys->size() == kKeysBytes) return keys;
+  if (!keys && keys.error().code != ENOENT) return keys;
+  std::string fresh(kKeysBytes, '\0');
+  core::files::fill_random(fresh);
+  if (auto written = write_file(path, fresh); !written) return std::unexpected(written.error());
+  return fresh;
+}
+
+}  // namespace
+
+core::Result<void> Server::read_state() {
+  if (auto made = core::files::make_directory(settings_.state); !made) return made;
+  const auto keys = load_keys(settings_.state + "/table-keys");
+  if (!keys) return std::unexpected(keys.error());
+  policy::GuessGuardOptions guard;
+  guard.machines = settings_.guard.machines;
+  std::memcpy(guard.key.data(), keys->data(), guard.key.size());
+  guard_ = std::make_unique<policy::GuessGuard>(guard);
+  policy::RateLimitsOptions rates;
+  std::memcpy(rates.key.data(), keys->data() + guard.key.size(), rates.key.size());
+  rates_ = std::make_unique<policy::RateLimits>(rates);
+
+  // Tables that cannot be read are no reason not to serve: they fill again.
+  const auto restore = [this](const char* name, auto& table) {
+    const auto octets = read_file(settings_.state + name, kStateBytesMax);
+    if (!octets) {
+      if (octets.error().code != ENOENT) log_line(core::Severity::error, "state_unreadable", octets.error().text);
+      return;
+    }
+    if (const auto restored = table.restore(*octets, clock_now(), boot_id()); !restored) {
+      log_line(core::Severity::error, "state_unreadable", settings_.state + name + ": " + restored.error().text);
+    }
+  };
+  restore("/guard", *guard_);
+  restore("/quotas", *rates_);
+  return {};
+}
+
+void Server::save_state() {
+  if (guard_ == nullptr) return;
+  const auto save = [this](const char* name, const auto& table) {
+    std::string octets;
+    table.serialize(clock_now(), boot_id(), [&octets](std::string_view piece) { octets += piece; });
+    if (const auto written = write_file(settings_.state + name, octets); !written) {
+      log_line(core::Severity::error, "state_unwritable", written.error().text);
+    }
+  };
+  save("/guard", *guard_);
+  save("/quotas", *rates_);
+}
+
+void Server::renew_certificates() {
+  const std::lock_guard lock(settings_mutex_);
+  bool changed = false;
+  for (const tls::Certificate& certificate : certificates_) changed |= certificate.files_changed();
+  if (!changed) return;
+  const auto renewed = publish(settings_);
+  const std::string problem = renewed ? std::string() : renewed.error().text;
+  if (renewed) log_line(core::Severity::info, "certificates_renewed", "");
+  // Half a pair in place, say: the old ones go on serving, and it is tried again.
+  if (!renewed && problem != certificate_problem_) log_line(core::Severity::error, "certificates_not_renewed", problem);
+  certificate_problem_ = problem;
+}
+
+std::string Server::refresh_users() {
+  if (credentials_ == nullptr) return {};
+  const auto refreshed = credentials_->refresh();
+  return refreshed ? std::string() : refreshed.error().text;
+}
+
+void Server::hold_account(const std::string& user, const std::string& why) {
+  if (credentials_ == nullptr) return;
+  const auto held = credentials_->hold(user);
+  if (held && *held) log_line(core::Severity::warning, "account_held", user + ": " + why);
+  if (!held) log_line(core::Severity::error, "account_not_held", user + ": " + held.error().text);
+}
+
+}  // namespace postern::net

@@ -1,0 +1,74 @@
+#include "net/tls_channel.h"
+
+#include <cstring>
+#include <span>
+#include <utility>
+
+#include "core/assert.h"
+
+namespace postern::net {
+
+TlsChannel::TlsChannel(const tls::ServerContexts& contexts, std::size_t service, const core::Time& now,
+                       core::BlockPool& pool)
+    : pool_(pool), session_(contexts, service, now) {}
+
+TlsChannel::~TlsChannel() {
+  consume(plain().size());
+  if (output_memory_ != nullptr) pool_.give_back(output_memory_, kOutputBytes);
+}
+
+bool TlsChannel::take_output() {
+  if (output_memory_ != nullptr) return true;
+  output_memory_ = pool_.take(kOutputBytes);
+  if (output_memory_ == nullptr) return false;
+  output_ = tls::OutputBuffer(output_memory_, kOutputBytes);
+  return true;
+}
+
+tls::Progress TlsChannel::receive(std::string_view cipher) {
+  POSTERN_ASSERT(plain().empty());
+  if (plain_ == nullptr) plain_ = pool_.take(kPlainBytes);
+  if (plain_ == nullptr || !take_output()) return {0, 0, tls::Status::failed};
+  const tls::Progress progress = session_.receive(cipher, {plain_, kPlainBytes}, output_);
+  plain_begin_ = 0;
+  plain_end_ = progress.plain;
+  if (progress.plain == 0) consume(0);
+  if (output_.empty()) output_sent();
+  return progress;
+}
+
+void TlsChannel::consume(std::size_t octets) {
+  plain_begin_ += octets;
+  if (plain_begin_ < plain_end_ || plain_ == nullptr) return;
+  explicit_bzero(plain_, plain_end_);  // passwords come this way
+  pool_.give_back(std::exchange(plain_, nullptr), kPlainBytes);
+  plain_begin_ = plain_end_ = 0;
+}
+
+std::size_t TlsChannel::send(std::string_view plain) {
+  return take_output() ? session_.send(plain, output_) : 0;
+}
+
+void TlsChannel::close() {
+  if (take_output()) session_.close(output_);
+}
+
+void TlsChannel::output_sent() {
+  if (output_memory_ == nullptr) return;
+  pool_.give_back(std::exchange(output_memory_, nullptr), kOutputBytes);
+  output_ = tls::OutputBuffer(nullptr, 0);
+}
+
+bool TlsChannel::take_opened() {
+  if (opened_ || !session_.handshake_done()) return false;
+  opened_ = true;
+  facts_.protocol = session_.protocol();
+  facts_.cipher = session_.cipher();
+  if (session_.channel_binding(exporter_)) facts_.exporter = std::as_bytes(std::span(exporter_));
+  if (const tls::ClientCertificate* certificate = session_.client_certificate()) {
+    facts_.certificate_name = certificate->name;
+  }
+  return true;
+}
+
+}  // namespace postern::net

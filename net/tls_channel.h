@@ -1,0 +1,65 @@
+// TLS of one client connection: the session, and memory of the worker's pool that it has only while octets wait in it.
+//
+// Thread: one, its worker's. Lifetime: a slot of the server's pool, as long as its connection.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "core/clock.h"
+#include "core/pool.h"
+#include "net/smtp/server_session.h"
+#include "net/tls/session.h"
+
+namespace postern::net {
+
+class TlsChannel {
+ public:
+  // `service`: index into the services of `contexts`.
+  TlsChannel(const tls::ServerContexts& contexts, std::size_t service, const core::Time& now, core::BlockPool& pool);
+  ~TlsChannel();
+  TlsChannel(const TlsChannel&) = delete;
+  TlsChannel& operator=(const TlsChannel&) = delete;
+
+  // Takes from `cipher` what it can. Requires that plain() is empty. Afterwards there may be plain(), and output().
+  // Status `failed` also when the pool has no memory.
+  tls::Progress receive(std::string_view cipher);
+  // Decrypted, and not used yet.
+  [[nodiscard]] std::string_view plain() const { return {plain_ + plain_begin_, plain_end_ - plain_begin_}; }
+  void consume(std::size_t octets);
+
+  // Encrypts what fits; returns the octets taken.
+  std::size_t send(std::string_view plain);
+  // close_notify, with what is sent last.
+  void close();
+  // Octets for the socket: they stay where they are until output_sent().
+  [[nodiscard]] std::string_view output() const { return output_.view(); }
+  void output_sent();
+
+  // True once, when the handshake is through: facts() are there from then on.
+  [[nodiscard]] bool take_opened();
+  [[nodiscard]] bool is_open() const { return opened_; }
+  [[nodiscard]] const smtp::TlsFacts& facts() const { return facts_; }
+  [[nodiscard]] const tls::Session& session() const { return session_; }
+
+ private:
+  // A whole record's plaintext, and room for a flight of the handshake or a batch of replies.
+  static constexpr std::size_t kPlainBytes = 16384;
+  static constexpr std::size_t kOutputBytes = 8192;
+  bool take_output();
+
+  core::BlockPool& pool_;
+  char* plain_ = nullptr;
+  std::size_t plain_begin_ = 0;
+  std::size_t plain_end_ = 0;
+  char* output_memory_ = nullptr;
+  tls::OutputBuffer output_{nullptr, 0};
+  bool opened_ = false;
+  smtp::TlsFacts facts_;
+  std::array<std::uint8_t, 32> exporter_{};
+  tls::Session session_;
+};
+
+}  // namespace postern::net
