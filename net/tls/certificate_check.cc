@@ -42,7 +42,10 @@ std::string date(const ASN1_TIME* time) {
   return digits.substr(0, 4) + "-" + digits.substr(4, 2) + "-" + digits.substr(6, 2);
 }
 
-bool is_before(const ASN1_TIME* time, std::time_t moment) { return X509_cmp_time(time, &moment) < 0; }
+bool is_before(const ASN1_TIME* time, std::time_t moment) {
+  const std::time_t last = moment - 1;  // the comparison takes equal times for earlier
+  return X509_cmp_time(time, const_cast<std::time_t*>(&last)) < 0;
+}
 
 bool is_self_issued(X509* certificate) {
   return X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate)) == 0;

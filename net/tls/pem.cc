@@ -152,13 +152,17 @@ core::Result<bssl::UniquePtr<EVP_PKEY>> parse_key(const std::string& path, std::
   return key;
 }
 
-std::string take_library_error() {
-  const std::uint32_t error = ERR_peek_error();
-  ERR_clear_error();
+std::string library_reason(std::uint32_t error) {
   const char* reason = ERR_reason_error_string(error);
   std::string text = reason == nullptr ? "unknown error" : reason;
   for (char& c : text) c = c == '_' ? ' ' : (c >= 'A' && c <= 'Z') ? static_cast<char>(c - 'A' + 'a') : c;
   return text;
+}
+
+std::string take_library_error() {
+  const std::uint32_t error = ERR_peek_error();
+  ERR_clear_error();
+  return library_reason(error);
 }
 
 }  // namespace postern::net::tls

@@ -55,7 +55,9 @@ struct File {
 // The first private key of a PEM text.
 [[nodiscard]] core::Result<bssl::UniquePtr<EVP_PKEY>> parse_key(const std::string& path, std::string_view pem);
 
-// The reason of the oldest error on BoringSSL's queue, in words; the queue is emptied.
+// BoringSSL's reason in words, lower case.
+[[nodiscard]] std::string library_reason(std::uint32_t error);
+// The same of the oldest error on its queue, which is emptied.
 [[nodiscard]] std::string take_library_error();
 
 }  // namespace postern::net::tls

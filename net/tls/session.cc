@@ -72,28 +72,23 @@ class Call {
   Session::Wire& wire_;
 };
 
-// Why it failed, for people. Most of BoringSSL's reasons will do; these would be misread.
+// Why it failed, for people; the error queue is emptied. The oldest error of TLS itself says most: those before it are
+// of the layers below ("bad decrypt"), those behind it of the layers above. Most of BoringSSL's reasons will do.
 std::string reason_for_people() {
-  const std::uint32_t error = ERR_peek_error();
-  if (ERR_GET_LIB(error) == ERR_LIB_SSL) {
-    const int reason = ERR_GET_REASON(error);
-    if (reason >= SSL_AD_REASON_OFFSET) {
-      ERR_clear_error();
-      return std::string("alert from the client: ") + SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET);
-    }
-    const auto say = [](const char* text) {
-      ERR_clear_error();
-      return std::string(text);
-    };
-    switch (reason) {
-      case SSL_R_HTTP_REQUEST: return say("plaintext HTTP request");
-      case SSL_R_HTTPS_PROXY_REQUEST: return say("plaintext HTTP CONNECT");
-      case SSL_R_WRONG_VERSION_NUMBER: return say("not TLS");
-      case SSL_R_NO_RENEGOTIATION: return say("renegotiation attempted");
-      default: break;
-    }
+  std::uint32_t error = ERR_get_error();
+  while (ERR_GET_LIB(error) != ERR_LIB_SSL && ERR_peek_error() != 0) error = ERR_get_error();
+  ERR_clear_error();
+  const int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
+  if (reason >= SSL_AD_REASON_OFFSET) {
+    return std::string("alert from the client: ") + SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET);
   }
-  return take_library_error();
+  switch (reason) {
+    case SSL_R_HTTP_REQUEST: return "plaintext HTTP request";
+    case SSL_R_HTTPS_PROXY_REQUEST: return "plaintext HTTP CONNECT";
+    case SSL_R_WRONG_VERSION_NUMBER: return "not TLS";
+    case SSL_R_NO_RENEGOTIATION: return "renegotiation attempted";
+    default: return library_reason(error);
+  }
 }
 
 }  // namespace
