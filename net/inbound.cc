@@ -227,6 +227,9 @@ bool Inbound::handle(const smtp::Step& step) {
 
 void Inbound::log_rejection(const smtp::Step& step) {
   server_.counters().refusals.add();
+  if (step.verdict.rule == policy::Rule::quota_user && server_.settings().users.hold_on_quota) {
+    hold_account("its quota is used up");
+  }
   const policy::Client& client = session_.client();
   core::LogLine(server_.log(), server_.now(), core::Severity::info, "reject")
       .add("service", server_.settings().services[session_.service()].name)

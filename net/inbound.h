@@ -68,6 +68,8 @@ class Inbound {
   void ask_login(const smtp::Step& step);
   void login_answered();
   void note_login(const smtp::Step& step);
+  void count_machines(std::string_view name);
+  void hold_account(std::string_view why);
 
   bool begin_message();
   bool count_machine();

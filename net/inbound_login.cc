@@ -2,6 +2,7 @@
 #include <string>
 #include <utility>
 
+#include "net/caretaker.h"
 #include "net/inbound.h"
 #include "net/users/credentials.h"
 #include "net/worker_server.h"
@@ -102,7 +103,10 @@ void Inbound::note_login(const smtp::Step& step) {
   if (guard == nullptr) return;
   const policy::GuardRules& rules = server_.snapshot().guard;
   const std::string name = counted_name(ended.user);
-  if (success) return guard->record_success(rules, machine, name, server_.now());
+  if (success) {
+    guard->record_success(rules, machine, name, server_.now());
+    return count_machines(name);
+  }
   if (!ended.counts_as_guess) return;
   const policy::NewBars bars = guard->record_failure(rules, machine, name, server_.now());
   for (const policy::Bar& bar : bars.made()) {
@@ -116,6 +120,20 @@ void Inbound::note_login(const smtp::Step& step) {
     const std::int64_t now = server_.now().boot_ns / core::kNanosecondsPerSecond;
     barred.add("seconds", static_cast<std::uint64_t>(bar.until_boot_seconds - now));
   }
+}
+
+// One user at many machines within an hour is a password that got about.
+void Inbound::count_machines(std::string_view name) {
+  const std::uint32_t most = server_.settings().users.machines;
+  if (most == 0 || server_.shared().rates == nullptr) return;
+  if (server_.shared().rates->note_machine(name, session_.client().address, server_.now()) > most) {
+    hold_account("logins from more machines within an hour than users.machines allows");
+  }
+}
+
+void Inbound::hold_account(std::string_view why) {
+  Caretaker* caretaker = server_.shared().caretaker.load(std::memory_order_acquire);
+  if (caretaker != nullptr && session_.account() != nullptr) caretaker->hold(session_.account()->name, why);
 }
 
 }  // namespace postern::net

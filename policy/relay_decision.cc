@@ -15,7 +15,7 @@
 namespace postern::policy {
 namespace {
 
-constexpr std::array<std::string_view, 31> kRuleNames = {
+constexpr std::array<std::string_view, 35> kRuleNames = {
     "none",
     "access_any",
     "access_listed",
@@ -47,8 +47,12 @@ constexpr std::array<std::string_view, 31> kRuleNames = {
     "non_local_sender_refused",
     "lan_client",
     "open_relay",
+    "account_held",
+    "sender_not_owned",
+    "quota_user",
+    "quota_machine",
 };
-static_assert(kRuleNames.size() == static_cast<std::size_t>(Rule::open_relay) + 1);
+static_assert(kRuleNames.size() == static_cast<std::size_t>(kLastRule) + 1);
 
 struct Silent {
   void step(Rule, bool, std::string_view) const noexcept {}

@@ -17,6 +17,7 @@ namespace postern::policy {
 class LoginTable;
 class ServicePolicy;   // one service's controls, compiled for lookup (service_policy.h)
 class PolicySnapshot;  // the LAN, the local domains and all services (policy_snapshot.h)
+struct UserRecord;     // user.h
 
 // The client of one connection, as far as it is known now.
 struct Client {
@@ -39,7 +40,9 @@ enum class Rule : std::uint8_t {
   require_auth, no_privilege, login_counts_as_auth,
   after_login_lan, after_login_machine, after_login_refused,
   client_unknown, outside_lan_refused, non_local_sender_refused, lan_client, open_relay,
+  account_held, sender_not_owned, quota_user, quota_machine,
 };
+inline constexpr Rule kLastRule = Rule::quota_machine;
 [[nodiscard]] std::string_view rule_name(Rule rule) noexcept;
 
 // code 0: go on. `enhanced` like "5.7.1"; `text` is the reply's text, static storage.
@@ -62,6 +65,13 @@ struct Verdict {
 [[nodiscard]] Verdict decide_sender(const PolicySnapshot& snapshot, const ServicePolicy& service,
                                     const LoginTable& logins, const core::Time& now, const Client& client,
                                     const Mailbox& sender) noexcept;
+
+// At MAIL, for an authenticated client: an account on hold sends nothing (451 4.7.1); where [service.auth] own_sender is
+// on, the sender must be the user's (550 5.7.1).
+[[nodiscard]] Verdict decide_user_sender(const PolicySnapshot& snapshot, const ServicePolicy& service,
+                                         const UserRecord& user, const Mailbox& sender) noexcept;
+// Is the address the user's: listed for it, its name, or, for a name without a domain, that name at a local domain?
+[[nodiscard]] bool owns_sender(const PolicySnapshot& snapshot, const UserRecord& user, const Mailbox& sender) noexcept;
 
 // At RCPT, after strict parsing: the recipient black list, then the table. `has_source_route`: the forward-path carried
 // one. A client whose address is unknown never relays, not even by always_to or AUTH.

@@ -37,13 +37,13 @@
 #include "net/smtp/reply.h"
 #include "net/smtp/trace_header.h"
 #include "net/smtp/verb_table.h"
+#include "policy/rate_limits.h"
 #include "policy/relay_decision.h"
 #include "policy/user.h"
 
 namespace postern::policy {
 class LoginTable;
 class PolicySnapshot;
-class RateLimits;
 class ServicePolicy;
 }  // namespace postern::policy
 
@@ -253,13 +253,15 @@ class ServerSession {
   bool on_bdat(std::string_view argument, Turn& turn);
   bool open_transaction(const ParsedPath& path, const MailParameters& parameters, Turn& turn);
   [[nodiscard]] policy::Mailbox sender() const;
+  [[nodiscard]] policy::RateLimits::Sender rate_sender(const Turn& turn) const;
+  [[nodiscard]] policy::Verdict check_quota(std::uint32_t recipients, bool take, const Turn& turn) const;
 
   // session_content.cc
   bool run_data(std::string_view& input, Turn& turn);
   bool run_chunk(std::string_view& input, Turn& turn);
   bool run_skipped_chunk(std::string_view& input, Turn& turn);
   bool open_message(bool ended_by_dot, Turn& turn);
-  bool skip_chunk(std::uint64_t octets, std::uint16_t code, std::string_view text);
+  bool skip_chunk(std::uint64_t octets, const policy::Verdict& verdict);
   [[nodiscard]] bool is_over_drain_limit(std::uint64_t more, const Turn& turn) const;
   bool take_piece(std::string_view content, Turn& turn);
   bool give_up_message(Turn& turn);
@@ -279,12 +281,11 @@ class ServerSession {
   PooledText line_;  // a command line, or PROXY header, whose rest has not come yet
   PooledText helo_;
   PooledText host_name_;          // of XCLIENT; client_.host_name points into it
-  std::string_view skip_text_;    // the refusal behind a skipped chunk; static storage
+  policy::Verdict skip_verdict_;  // the refusal behind a skipped chunk
   std::uint64_t chunk_left_ = 0;  // octets of the BDAT chunk that have not come yet
   std::uint64_t chunk_bytes_ = 0;
   std::uint32_t skipped_octets_ = 0;  // of a line that is too long
   std::uint32_t errors_ = 0;
-  std::uint16_t skip_code_ = 0;
   std::uint16_t client_port_;
   std::uint16_t sender_local_bytes_ = 0;
   Phase phase_ = Phase::command;

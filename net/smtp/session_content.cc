@@ -56,10 +56,9 @@ bool ServerSession::run_chunk(std::string_view& input, Turn& turn) {
   return take_piece(piece.content, turn);
 }
 
-bool ServerSession::skip_chunk(std::uint64_t octets, std::uint16_t code, std::string_view text) {
+bool ServerSession::skip_chunk(std::uint64_t octets, const policy::Verdict& verdict) {
   chunk_left_ = octets;
-  skip_code_ = code;
-  skip_text_ = text;
+  skip_verdict_ = verdict;
   phase_ = Phase::skipped_chunk;
   return false;
 }
@@ -70,7 +69,8 @@ bool ServerSession::run_skipped_chunk(std::string_view& input, Turn& turn) {
   chunk_left_ -= octets;
   if (chunk_left_ != 0) return true;
   phase_ = Phase::command;
-  return complain(turn, skip_code_, "5.5.1", skip_text_);
+  if (skip_verdict_.rule != policy::Rule::none) return refuse(turn, skip_verdict_, envelope_.reverse_path());
+  return complain(turn, skip_verdict_.code, skip_verdict_.enhanced, skip_verdict_.text);
 }
 
 bool ServerSession::take_piece(std::string_view content, Turn& turn) {

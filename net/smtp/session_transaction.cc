@@ -7,6 +7,8 @@
 #include "net/smtp/server_session.h"
 #include "policy/login_table.h"
 #include "policy/policy_snapshot.h"
+#include "policy/rate_limits.h"
+#include "policy/user.h"
 
 namespace postern::net::smtp {
 namespace {
@@ -58,7 +60,43 @@ bool ServerSession::on_mail(std::string_view argument, Turn& turn) {
   const policy::Verdict verdict = policy::decide_sender(*turn.world.policy, turn.service, *turn.world.logins,
                                                         turn.world.now, client_, path.mailbox);
   if (!verdict.accepted()) return refuse(turn, verdict, path.address);
+  if (account_ != nullptr) {
+    const policy::Verdict users =
+        policy::decide_user_sender(*turn.world.policy, turn.service, *account_, path.mailbox);
+    if (!users.accepted()) return refuse(turn, users, path.address);
+  }
   return open_transaction(path, parameters, turn);
+}
+
+// Whose quota the mail counts for: the user's, or that of a machine outside the LAN that nobody logged in from.
+policy::RateLimits::Sender ServerSession::rate_sender(const Turn& turn) const {
+  const policy::Settings& settings = turn.world.policy->settings();
+  policy::RateLimits::Sender sender;
+  if (account_ != nullptr) {
+    const auto own_or = [](std::uint32_t own, std::uint32_t servers) { return own != 0 ? own : servers; };
+    const policy::UserRecord::Limits& own = account_->limits;
+    const policy::QuotaSettings& servers = settings.quota.user;
+    sender.user = account_->name;
+    sender.user_quota = {own_or(own.messages_per_hour, servers.messages_per_hour),
+                         own_or(own.messages_per_day, servers.messages_per_day),
+                         own_or(own.recipients_per_hour, servers.recipients_per_hour),
+                         own_or(own.recipients_per_day, servers.recipients_per_day)};
+  } else if (!client_.address_unknown && !turn.world.policy->is_lan(client_.address)) {
+    sender.machine = &client_.address;
+    sender.machine_quota = settings.quota.machine;
+  }
+  return sender;
+}
+
+// Looked at for each recipient; counted once, when the content begins.
+policy::Verdict ServerSession::check_quota(std::uint32_t recipients, bool take, const Turn& turn) const {
+  if (turn.world.rates == nullptr) return {};
+  const policy::RateLimits::Sender sender = rate_sender(turn);
+  const policy::RateVerdict rate = take ? turn.world.rates->take(sender, 1, recipients, turn.world.now)
+                                        : turn.world.rates->peek(sender, 1, recipients, turn.world.now);
+  if (rate.allowed) return {};
+  return {rate.of_machine ? policy::Rule::quota_machine : policy::Rule::quota_user, 450, "4.7.1",
+          "Your quota is used up, try again later"};
 }
 
 bool ServerSession::open_transaction(const ParsedPath& path, const MailParameters& parameters, Turn& turn) {
@@ -102,6 +140,8 @@ bool ServerSession::on_rcpt(std::string_view argument, Turn& turn) {
     reply::line(turn.replies, 452, "4.5.3", "Too many recipients");  // RFC 5321 section 4.5.3.1.10
     return false;
   }
+  const policy::Verdict quota = check_quota(static_cast<std::uint32_t>(envelope_.recipients() + 1), false, turn);
+  if (!quota.accepted()) return refuse(turn, quota, path.address);
   if (!envelope_.add({path.address, parameters.notify, parameters.original})) {
     reply::line(turn.replies, 452, "4.3.1", "No memory for it now, try again later");
     return false;
@@ -118,6 +158,8 @@ bool ServerSession::on_data(Turn& turn) {
   if (envelope_.recipients() == 0) {
     return complain(turn, 554, "5.5.1", "No valid recipients");  // RFC 5321 section 3.3
   }
+  const policy::Verdict quota = check_quota(static_cast<std::uint32_t>(envelope_.recipients()), true, turn);
+  if (!quota.accepted()) return refuse(turn, quota, envelope_.reverse_path());
   reply::line(turn.replies, 354, {}, "End data with <CR><LF>.<CR><LF>");
   phase_ = Phase::data;
   return open_message(true, turn);
@@ -132,9 +174,16 @@ bool ServerSession::on_bdat(std::string_view argument, Turn& turn) {
     return false;
   }
   if (is_over_drain_limit(head.octets, turn)) return shut(turn, kFarTooLarge);
-  if (is_refused_) return skip_chunk(head.octets, 503, "No service for this client, only QUIT");
-  if (!in_transaction()) return skip_chunk(head.octets, 503, "MAIL first");
-  if (envelope_.recipients() == 0) return skip_chunk(head.octets, 554, "No valid recipients");
+  const auto skip = [&](std::uint16_t code, std::string_view text) {
+    return skip_chunk(head.octets, {policy::Rule::none, code, "5.5.1", text});
+  };
+  if (is_refused_) return skip(503, "No service for this client, only QUIT");
+  if (!in_transaction()) return skip(503, "MAIL first");
+  if (envelope_.recipients() == 0) return skip(554, "No valid recipients");
+  if (!message_open_) {
+    const policy::Verdict quota = check_quota(static_cast<std::uint32_t>(envelope_.recipients()), true, turn);
+    if (!quota.accepted()) return skip_chunk(head.octets, quota);
+  }
   chunk_left_ = chunk_bytes_ = head.octets;
   is_last_chunk_ = head.is_last;
   phase_ = Phase::chunk;

@@ -1,0 +1,31 @@
+// What an authenticated user may send as; declared in relay_decision.h.
+#include "policy/policy_snapshot.h"
+#include "policy/relay_decision.h"
+#include "policy/user.h"
+
+namespace postern::policy {
+
+bool owns_sender(const PolicySnapshot& snapshot, const UserRecord& user, const Mailbox& sender) noexcept {
+  if (may_send_as(user, sender)) return true;
+  // "anna" without a domain is anna at each of ours.
+  if (user.name.find('@') != std::string::npos || sender.local_part.size() != user.name.size()) return false;
+  if (!snapshot.is_local_domain(DomainName(sender.domain))) return false;
+  for (std::size_t i = 0; i < sender.local_part.size(); ++i) {
+    const char c = sender.local_part[i];
+    if ((c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c) != user.name[i]) return false;
+  }
+  return true;
+}
+
+Verdict decide_user_sender(const PolicySnapshot& snapshot, const ServicePolicy& service, const UserRecord& user,
+                           const Mailbox& sender) noexcept {
+  if (user.held) {
+    return {Rule::account_held, 451, "4.7.1", "your account is on hold, ask your postmaster"};
+  }
+  if (service.settings().auth.own_sender && !owns_sender(snapshot, user, sender)) {
+    return {Rule::sender_not_owned, 550, "5.7.1", "this sender address is not yours"};
+  }
+  return {Rule::sender_accepted, 0, {}, {}};
+}
+
+}  // namespace postern::policy
