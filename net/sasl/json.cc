@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/assert.h"
+#include "net/sasl/prepare.h"
 #define RAPIDJSON_ASSERT(x) POSTERN_ASSERT(x)
 #include <rapidjson/reader.h>
 
@@ -26,11 +27,13 @@ class Handler {
   bool Double(double value) { return number(value); }
   bool RawNumber(const char*, rapidjson::SizeType, bool) { return false; }  // only called when asked for
   bool String(const char* text, rapidjson::SizeType length, bool) {
-    return tell({.kind = JsonKind::string, .string = {text, length}});
+    // An escaped half of a surrogate pair passes the reader's own check.
+    const std::string_view value(text, length);
+    return is_utf8(value) && tell({.kind = JsonKind::string, .string = value});
   }
   bool Key(const char* text, rapidjson::SizeType length, bool) {
     path_[depth_ - 1].key = {text, length};
-    return true;
+    return is_utf8(path_[depth_ - 1].key);
   }
   bool StartObject() { return open(JsonKind::object_begin); }
   bool EndObject(rapidjson::SizeType) { return close(JsonKind::object_end); }
@@ -59,7 +62,8 @@ class Handler {
 
 bool is_at(JsonPath path, std::initializer_list<std::string_view> names) noexcept {
   return std::ranges::equal(path, names, [](const JsonStep& step, std::string_view name) {
-    return step.is_array ? name == "[]" : step.key == name;
+    // A member of that very name is no element.
+    return step.is_array ? name == "[]" : name != "[]" && step.key == name;
   });
 }
 
