@@ -104,16 +104,14 @@ core::IpPrefix barred_network(BarKind kind, const core::IpAddress& client) noexc
 }
 
 GuessGuard::Implementation::Implementation(const GuessGuardOptions& options)
-    // Three cells for two bars: with two buckets of four to choose from, the first bar that finds no room comes later
-    // than the number of bars that was asked for.
+    // Two cells for a bar: with half of them in use hardly a bar finds both of its buckets full.
     : hash(options.key),
-      bars(options.machines + options.machines / 2, hash),
+      bars(options.machines * 2, hash),
       known(options.machines * 4, hash),
       failures(options.machines * 2, hash),
       labels(std::bit_ceil(std::max<std::size_t>(64, options.machines / 8))) {}
 
-// --- readers
-// ------------------------------------------------------------------------------------------------------------
+// --- readers ---------------------------------------------------------------------------------------------------------
 
 std::uint32_t GuessGuard::Implementation::live_until(const Key& key, std::uint32_t now) const noexcept {
   if (latest_of(key.kind) <= now) return 0;
@@ -166,8 +164,7 @@ Bar GuessGuard::Implementation::name_bar(const GuardRules& rules, std::string_vi
   return is_known(rules, machine, key.word, now) || guard::is_never(rules, client, machine) ? Bar{} : bar;
 }
 
-// --- writers, under the lock
-// ------------------------------------------------------------------------------------------
+// --- writers, under the lock -----------------------------------------------------------------------------------------
 
 void GuessGuard::Implementation::raise_latest(BarKind kind, std::uint32_t until) noexcept {
   auto& last = latest[static_cast<std::size_t>(kind)];
@@ -240,8 +237,7 @@ std::uint64_t GuessGuard::Implementation::overflow_hash(const Key& key) const no
   return hash(key.word, 0x100 | key.table_kind());
 }
 
-// --- the interface
-// ------------------------------------------------------------------------------------------------------
+// --- the interface ---------------------------------------------------------------------------------------------------
 
 GuessGuard::GuessGuard(const GuessGuardOptions& options) : implementation_(std::make_unique<Implementation>(options)) {}
 GuessGuard::~GuessGuard() = default;

@@ -29,9 +29,9 @@
 //   - ended bars, kept so that the next one doubles: the one that ended first goes, counted (histories_forgotten).
 //   - known machines: of the places it may stand in, the oldest success goes, counted (known_forgotten).
 //
-// Threads: any. is_barred, is_name_barred, check_login, find_bar and is_known are wait-free: no lock, and no store but a
-//   counter when they refuse. The rest takes one mutex, for about a microsecond; list, clear and serialize, which walk
-//   everything, let go of it between pieces.
+// Threads: any. is_barred, is_name_barred, check_login, find_bar and is_known are wait-free: no lock, and no store but
+//   a counter when they refuse. The rest takes one mutex, for about a microsecond; list, clear and serialize, which
+//   walk everything, let go of it between pieces.
 // Order: what returned from record_failure, record_success or clear is seen by every later question on every core.
 // Time: boot seconds of the `now` handed in.
 // Names: the caller gives the user's canonical name; ASCII case is ignored; an empty name is no name.

@@ -7,9 +7,9 @@
 //
 // Bounds: fixed memory, allocated at construction. Users and machines stand in tables of their own: strangers cannot
 //   crowd out users. When an entry is needed and none of the places it may stand in is free, the one there that owes
-//   the smallest part of a quota is given up (counted: evictions): its owner gains at most that part, whoever sends much
-//   stays counted, and nobody is refused because others are many. The quota of a machine is no defence against a great
-//   many machines; it need not be one, for each of them has a quota of its own.
+//   the smallest part of a quota is given up (counted: evictions): its owner gains at most that part, whoever sends
+//   much stays counted, and nobody is refused because others are many. The quota of a machine is no defence against a
+//   great many machines, each of which has a quota of its own.
 // Threads: any. A call holds the mutex of one shard of a table (users before machines) for well under a microsecond. No
 //   allocation.
 // Time: `now` handed in, boot clock.

@@ -77,30 +77,25 @@ StampTable::Placed StampTable::put(const Item& item, std::uint32_t evict_before)
     held->stamp.store(stamp, std::memory_order_release);
     return {true, 0};
   }
-  // The bucket with more free cells, so that both fill evenly ("the power of two choices"); else the earliest of all.
-  Cell* free_cell[2] = {};
-  int free_cells[2] = {};
-  Cell* earliest = nullptr;
-  std::uint32_t earliest_time = evict_before;
+  // The bucket with more room (free cells, and those that may be evicted), so that what may not be evicted fills both
+  // evenly ("the power of two choices"). There a free cell, else the earliest one; with as much room in both, of both.
+  int room[2] = {};
+  Cell* best[2] = {};
+  std::uint32_t best_time[2] = {};  // 0: the cell is free
   for (int choice = 0; choice < 2; ++choice) {
-    for (Cell& cell : buckets_[places.bucket[choice]].cells) {
-      const std::uint64_t present = cell.stamp.load(std::memory_order_relaxed);
-      if (present == 0) {
-        ++free_cells[choice];
-        free_cell[choice] = &cell;
-      } else if (parts_of(present).time < earliest_time) {
-        earliest_time = parts_of(present).time;
-        earliest = &cell;
-      }
+    for (Cell& candidate : buckets_[places.bucket[choice]].cells) {
+      const std::uint64_t present = candidate.stamp.load(std::memory_order_relaxed);
+      const std::uint32_t time = present == 0 ? 0 : parts_of(present).time;
+      if (present != 0 && time >= evict_before) continue;
+      if (room[choice]++ != 0 && time >= best_time[choice]) continue;
+      best[choice] = &candidate;
+      best_time[choice] = time;
     }
   }
-  Cell* cell = free_cell[free_cells[1] > free_cells[0] ? 1 : 0];
-  Placed placed{true, 0};
-  if (cell == nullptr) {
-    if (earliest == nullptr) return {false, 0};
-    cell = earliest;
-    placed.evicted_time = earliest_time;
-  }
+  if (room[0] == 0 && room[1] == 0) return {false, 0};
+  const bool take_second = room[0] != room[1] ? room[1] > room[0] : best_time[1] < best_time[0];
+  Cell* cell = best[take_second ? 1 : 0];
+  const Placed placed{true, best_time[take_second ? 1 : 0]};
   cell->stamp.store(0, std::memory_order_relaxed);
   cell->key.store(item.key, std::memory_order_release);  // who sees the new key sees the stamp gone
   cell->stamp.store(stamp, std::memory_order_release);   // who sees the new stamp sees the new key

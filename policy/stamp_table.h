@@ -45,7 +45,7 @@ class StampTable {
   StampTable(std::size_t cells, const KeyedHash& hash);
 
   [[nodiscard]] std::optional<Stamp> find(std::uint64_t key, std::uint8_t kind) const noexcept;
-  // Places or replaces. When no cell is free, the entry with the earliest time goes, if that is before `evict_before`.
+  // Places or replaces. Entries whose time is before `evict_before` may go for it, the earliest first.
   Placed put(const Item& item, std::uint32_t evict_before) noexcept;
   bool erase(std::uint64_t key, std::uint8_t kind) noexcept;
 
