@@ -1,44 +1,40 @@
-// RapidJSON's event reader, without its recursion, behind a visitor that knows where it is.
+// nlohmann's event reader, which does not recurse, behind a visitor that knows where it is.
 #include "net/sasl/json.h"
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <nlohmann/json.hpp>
+#include <string>
 
 #include "core/assert.h"
-#include "net/sasl/prepare.h"
-#define RAPIDJSON_ASSERT(x) POSTERN_ASSERT(x)
-#include <rapidjson/reader.h>
 
 namespace postern::net::sasl {
 namespace {
 
-// What RapidJSON calls.
-class Handler {
- public:
-  explicit Handler(JsonVisitor& visitor) : visitor_(visitor) {}
+using Json = nlohmann::json;
 
-  bool Null() { return tell({.kind = JsonKind::null}); }
-  bool Bool(bool value) { return tell({.kind = JsonKind::boolean, .boolean = value}); }
-  bool Int(int value) { return number(value); }
-  bool Uint(unsigned value) { return number(value); }
-  bool Int64(std::int64_t value) { return number(static_cast<double>(value)); }
-  bool Uint64(std::uint64_t value) { return number(static_cast<double>(value)); }
-  bool Double(double value) { return number(value); }
-  bool RawNumber(const char*, rapidjson::SizeType, bool) { return false; }  // only called when asked for
-  bool String(const char* text, rapidjson::SizeType length, bool) {
-    // An escaped half of a surrogate pair passes the reader's own check.
-    const std::string_view value(text, length);
-    return is_utf8(value) && tell({.kind = JsonKind::string, .string = value});
+// What the reader calls. Its strings are gone after the call, so they are kept at the beginning of the text: each has
+// been read from more octets than it has, with its quotes, so what is written there has been read.
+class Handler final : public nlohmann::json_sax<Json> {
+ public:
+  Handler(std::span<char> text, JsonVisitor& visitor) : text_(text), visitor_(visitor) {}
+
+  bool null() override { return tell({.kind = JsonKind::null}); }
+  bool boolean(bool value) override { return tell({.kind = JsonKind::boolean, .boolean = value}); }
+  bool number_integer(number_integer_t value) override { return number(static_cast<double>(value)); }
+  bool number_unsigned(number_unsigned_t value) override { return number(static_cast<double>(value)); }
+  bool number_float(number_float_t value, const string_t&) override { return number(value); }
+  bool string(string_t& value) override { return tell({.kind = JsonKind::string, .string = keep(value)}); }
+  bool binary(binary_t&) override { return false; }  // of other formats
+  bool key(string_t& value) override {
+    path_[depth_ - 1].key = keep(value);
+    return true;
   }
-  bool Key(const char* text, rapidjson::SizeType length, bool) {
-    path_[depth_ - 1].key = {text, length};
-    return is_utf8(path_[depth_ - 1].key);
-  }
-  bool StartObject() { return open(JsonKind::object_begin); }
-  bool EndObject(rapidjson::SizeType) { return close(JsonKind::object_end); }
-  bool StartArray() { return open(JsonKind::array_begin); }
-  bool EndArray(rapidjson::SizeType) { return close(JsonKind::array_end); }
+  bool start_object(std::size_t) override { return open(JsonKind::object_begin); }
+  bool end_object() override { return close(JsonKind::object_end); }
+  bool start_array(std::size_t) override { return open(JsonKind::array_begin); }
+  bool end_array() override { return close(JsonKind::array_end); }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override { return false; }
 
  private:
   bool tell(const JsonValue& value) { return visitor_.visit(JsonPath(path_).first(depth_), value); }
@@ -52,7 +48,15 @@ class Handler {
     --depth_;
     return tell({.kind = kind});
   }
+  std::string_view keep(const std::string& value) {
+    POSTERN_ASSERT(value.size() <= text_.size());
+    value.copy(text_.data(), value.size());
+    const std::string_view kept(text_.data(), value.size());
+    text_ = text_.subspan(value.size());
+    return kept;
+  }
 
+  std::span<char> text_;  // behind the strings that are kept
   JsonVisitor& visitor_;
   std::array<JsonStep, kJsonDepthMax> path_{};
   std::size_t depth_ = 0;
@@ -68,15 +72,12 @@ bool is_at(JsonPath path, std::initializer_list<std::string_view> names) noexcep
 }
 
 bool read_json(std::span<char> text, JsonVisitor& visitor) noexcept {
-  POSTERN_ASSERT(!text.empty() && text.back() == '\0');
-  // The reader takes a NUL for the end, wherever it stands.
-  if (std::memchr(text.data(), '\0', text.size() - 1) != nullptr) return false;
-  constexpr unsigned kFlags =
-      rapidjson::kParseInsituFlag | rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag;
-  rapidjson::InsituStringStream stream(text.data());
-  rapidjson::Reader reader;
-  Handler handler(visitor);
-  return !reader.Parse<kFlags>(stream, handler).IsError();
+  // The reader takes a NUL for the end, wherever it stands, and passes a byte order mark over.
+  if (std::ranges::find(text, '\0') != text.end() || std::string_view(text.data(), text.size()).starts_with('\xef')) {
+    return false;
+  }
+  Handler handler(text, visitor);
+  return Json::sax_parse(text.data(), text.data() + text.size(), &handler);
 }
 
 }  // namespace postern::net::sasl

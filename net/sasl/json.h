@@ -1,7 +1,8 @@
 // JSON (RFC 8259) read strictly and in place, told value by value, each with its place. Internal to this folder.
 //
 // Strict: UTF-8, no comments, no trailing commas, nothing behind the document, no more than kJsonDepthMax containers in
-// one another. Numbers are doubles, which hold any date. No allocation beyond the reader's small stack.
+// one another. Numbers are doubles, which hold any date. The reader allocates a little for the token it is at, and does
+// not wipe it.
 #pragma once
 
 #include <cstddef>
@@ -41,8 +42,7 @@ class JsonVisitor {
   virtual bool visit(JsonPath path, const JsonValue& value) = 0;
 };
 
-// `text` is changed (escapes are undone in place); its last octet must be NUL and is not part of the document. False:
-// no JSON, or refused by the visitor.
+// `text` is overwritten: the strings told are kept in it. False: no JSON, or refused by the visitor.
 [[nodiscard]] bool read_json(std::span<char> text, JsonVisitor& visitor) noexcept;
 
 }  // namespace postern::net::sasl

@@ -16,21 +16,14 @@ namespace {
 
 constexpr std::size_t kSignatureBytesMax = 1024;  // RSA of 8192 bits
 
-// A decoded part and the NUL that read_json() wants behind it; wiped.
+// A decoded part; wiped.
 struct PartBuffer {
-  std::array<char, base64_decoded_bytes_max(kTokenBytesMax) + 1> octets;
+  std::array<char, base64_decoded_bytes_max(kTokenBytesMax)> octets;
   ~PartBuffer() { OPENSSL_cleanse(octets.data(), octets.size()); }
 
-  // The decoded part, NUL included; empty: no base 64.
-  std::span<char> decode(std::string_view part) {
-    const std::optional<std::size_t> size = base64url_decode(part, std::span(octets).first(octets.size() - 1));
-    if (!size) return {};
-    octets[*size] = '\0';
-    return std::span(octets).first(*size + 1);
-  }
   bool read(std::string_view part, JsonVisitor& visitor) {
-    const std::span<char> text = decode(part);
-    return !text.empty() && read_json(text, visitor);
+    const std::optional<std::size_t> size = base64url_decode(part, octets);
+    return size && read_json(std::span(octets).first(*size), visitor);
   }
 };
 

@@ -9,7 +9,7 @@
 // is reached, each with the leeway; the user's name is the text of the one configured claim, with no other to fall back
 // on: names from two claims would let one person be another. Where that claim is "email", an `email_verified` that is
 // there must be true.
-// JSON is read strictly (RFC 8259, bounded depth, no member twice that is looked at), in place.
+// JSON is read strictly (RFC 8259, bounded depth, no member twice that is looked at).
 //
 // JwtKeys never changes once made and may be asked by all threads at once. A check costs one signature verification, 30
 // to 150 us. Tokens are never kept; the copy that a check makes on its stack is wiped.

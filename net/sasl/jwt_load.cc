@@ -171,7 +171,6 @@ struct JwksVisitor final : JsonVisitor {
 core::Result<std::vector<JwtKeys::Key>> JwtKeys::Key::read_jwks(std::string_view text) {
   if (text.size() > kDocumentBytesMax) return core::fail("token keys: the file is too large");
   std::vector<char> document(text.begin(), text.end());  // may hold secrets
-  document.push_back('\0');
   JwksVisitor visitor;
   const bool is_read = read_json(document, visitor);
   OPENSSL_cleanse(document.data(), document.size());

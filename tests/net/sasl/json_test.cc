@@ -1,8 +1,10 @@
 // The JSON reader: strict, bounded, and sure of where it is.
 #include "net/sasl/json.h"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 #include <string>
+#include <vector>
 
 namespace postern::net::sasl::test {
 namespace {
@@ -49,7 +51,6 @@ struct Recorder final : JsonVisitor {
 };
 
 std::optional<std::string> read(std::string text, const std::string& stop_at = "") {
-  text.push_back('\0');
   Recorder recorder;
   recorder.stop_at = stop_at;
   if (!read_json(text, recorder)) return std::nullopt;
@@ -113,6 +114,28 @@ TEST(Json, RefusesWhatIsNoJson) {
                                   "{/**/}"s}) {
     EXPECT_EQ(read(text), std::nullopt) << testing::PrintToString(text);
   }
+}
+
+// Strings are kept in the text while it is still being read.
+TEST(Json, LongStringsStayWhole) {
+  struct Keeper final : JsonVisitor {
+    std::vector<std::string_view> kept;
+    bool visit(JsonPath path, const JsonValue& value) override {
+      if (value.kind == JsonKind::string) kept.insert(kept.end(), {path.back().key, value.string});
+      return true;
+    }
+  };
+  std::string text = "{";
+  std::vector<std::string> wanted;
+  for (int i = 0; i < 200; ++i) {
+    wanted.push_back("key" + std::to_string(i));
+    wanted.push_back(std::string(static_cast<std::size_t>(i), static_cast<char>('a' + i % 26)) + "\u00E9");
+    text += (i == 0 ? "\"" : ",\"") + wanted[wanted.size() - 2] + "\":\"" + wanted.back() + "\"";
+  }
+  text += "}";
+  Keeper keeper;
+  ASSERT_TRUE(read_json(text, keeper));
+  EXPECT_TRUE(std::ranges::equal(keeper.kept, wanted));
 }
 
 TEST(Json, DepthIsBounded) {

@@ -49,10 +49,9 @@ void expect_example(std::string_view jwk, const std::string& header, const std::
 }
 
 TEST(Jwt, ExampleHs256OfRfc7515) {
-  expect_example(
-      R"({"kty":"oct","alg":"HS256","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtM)"
-      R"(N3Yj0iPS4hcgUuTwjAzZr1Z9CAow"})",
-      "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
+  expect_example(R"({"kty":"oct","alg":"HS256","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtM)"
+                 R"(N3Yj0iPS4hcgUuTwjAzZr1Z9CAow"})",
+                 "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
 }
 
 TEST(Jwt, ExampleRs256OfRfc7515) {
@@ -73,10 +72,10 @@ TEST(Jwt, ExampleRs256OfRfc7515) {
 }
 
 TEST(Jwt, ExampleEs256OfRfc7515) {
-  expect_example(
-      R"({"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m)"
-      R"(36HLN_tue659LNpXW6pCyStikYjKIWI5a0"})",
-      "eyJhbGciOiJFUzI1NiJ9", "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q");
+  expect_example(R"({"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m)"
+                 R"(36HLN_tue659LNpXW6pCyStikYjKIWI5a0"})",
+                 "eyJhbGciOiJFUzI1NiJ9",
+                 "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q");
 }
 
 TEST(Jwt,
