@@ -42,6 +42,7 @@ void add_words(std::string_view text, std::vector<std::string>& words) {
 }
 
 std::string_view describe(int type) {
+  if ((type & MULTIPLE_MATCH) != 0) return "something repeated";
   switch (type) {
     case DICTIONARY_MATCH:
       return "a dictionary word or a common password";
@@ -51,7 +52,7 @@ std::string_view describe(int type) {
     case USER_LEET_MATCH:
       return "a part of the account's name, domain or host";
     case REPEATS_MATCH:
-      return "repeated characters";
+      return "something repeated";
     case SEQUENCE_MATCH:
       return "a sequence (abc, 123)";
     case SPATIAL_MATCH:
@@ -73,9 +74,7 @@ std::string habits_in(const ZxcMatch_t* info) {
   };
   std::vector<Habit> habits;
   for (; info != nullptr; info = info->Next) {
-    const int type = info->Type & ~MULTIPLE_MATCH;
-    const std::string_view text = (info->Type & MULTIPLE_MATCH) != 0 && describe(type).empty() ? "repeated characters"
-                                                                                               : describe(type);
+    const std::string_view text = describe(info->Type);
     if (text.empty()) continue;
     const auto same = std::find_if(habits.begin(), habits.end(), [text](const Habit& h) { return h.text == text; });
     if (same == habits.end()) {

@@ -1,11 +1,11 @@
 // Password hashes made by other programs (named beside them), damage, bounds, and our own.
-#include <gtest/gtest.h>
+#include "net/users/password_hash.h"
 
 #include <chrono>
+#include <gtest/gtest.h>
 #include <string>
 #include <string_view>
 
-#include "net/users/password_hash.h"
 #include "net/users/verifiers.h"
 
 namespace postern::net::users {
@@ -97,7 +97,8 @@ constexpr Vector kVectors[] = {
     {"{CRYPT}$argon2id$v=19$m=16384,t=2,p=2$c2FsdHNhbHRzYWx0$Q7WBuQ9iZQzh3Fyt9EoDAOWsu5VXIrCs3CGciAQ8w8E", kHorse,
      "Argon2id"},
     // Python 3.11's crypt, openssl passwd
-    {"$6$rounds=7777$OuUGi9nbbUnonWYM$6hlheFkyqzXdyb6MYhhzVQzazUFEni3UoIUKF.B4A3zNaBoYff6ZTqdYIgaNCMcVEEG1lhZ6zSrRpD7hjNjdU1",
+    {"$6$rounds=7777$OuUGi9nbbUnonWYM$6hlheFkyqzXdyb6MYhhzVQzazUFEni3UoIUKF."
+     "B4A3zNaBoYff6ZTqdYIgaNCMcVEEG1lhZ6zSrRpD7hjNjdU1",
      kHorse, "SHA-512-crypt"},
     {"$2b$06$HHj1OysA/GX/s6Xok0yOZ.RDcLHtlQMPRKdi9z9BzX0DAFcYfYtni", kHorse, "bcrypt"},
     {"$6$1NOYsCJ2C5T66QJC$1unLUMstCydDuJqLwYphXWJ3zxe2gEUgmpCPZU6DAhnUX8pK1a07QTHugkuokmEW7ncsqbX9ICuZ310dvy9W31",
@@ -135,16 +136,17 @@ TEST(PasswordHash, AreDescribedAndJudged) {
   EXPECT_EQ(describe("$y$j9T$2iDAUwTLbuEznR2qiQ1Ss/$UYgO/C4Xs.mBZM3X3/PobahswQ9u3n0Me9X8r9sg2a8")->cost, "N=4096 r=32");
   EXPECT_EQ(describe("$7$CU..../....Ap6XBQcMVCzj7SZEtaHZG/$iYjv8S6Xbf4TKlJiJH8qwy9i1W/rsevUG/ZnaPqJLU1")->cost,
             "N=16384 r=32");
-  EXPECT_EQ(describe("$y$j75$k2XAnEHBqQ1Ct2aMXFKNa/HAmA1BpMnBsYHMWB4NZN4$nzFLURi18E1A2dwI8x0Xdh1mpGZbLm2vbrhAf7U2vFD")
-                ->cost,
-            "N=1024 r=8");
+  EXPECT_EQ(
+      describe("$y$j75$k2XAnEHBqQ1Ct2aMXFKNa/HAmA1BpMnBsYHMWB4NZN4$nzFLURi18E1A2dwI8x0Xdh1mpGZbLm2vbrhAf7U2vFD")->cost,
+      "N=1024 r=8");
   EXPECT_EQ(describe("$2b$06$HHj1OysA/GX/s6Xok0yOZ.RDcLHtlQMPRKdi9z9BzX0DAFcYfYtni")->cost, "cost=6");
 }
 
 // A hash that lost, gained or changed an octet never matches and never crashes.
 TEST(PasswordHash, DamagedOnesMatchNothing) {
   for (const Vector& vector : kVectors) {
-    if (vector.is_strong || vector.stored.find("argon2") != std::string_view::npos) continue;  // slow, and covered below
+    if (vector.is_strong || vector.stored.find("argon2") != std::string_view::npos)
+      continue;  // slow, and covered below
     if (!plaintext_of(vector.stored).empty()) continue;
     const std::string stored(vector.stored);
     const std::string_view fast = vector.stored;
@@ -155,13 +157,45 @@ TEST(PasswordHash, DamagedOnesMatchNothing) {
     EXPECT_NE(verify(stored + "x", vector.password), Match::yes) << stored;
     EXPECT_NE(verify(stored + stored, vector.password), Match::yes) << stored;
   }
-  for (const std::string_view damaged :
-       {"", "{", "}", "{}", "{SSHA", "{SSHA}", "{SSHA}!", "{NOSUCH}x", "{SHA256.oct}x", "{PLAIN}", "{SHA}AAAA",
-        "{CRAM-MD5}00", "{PBKDF2}", "{PBKDF2}$1$", "{PBKDF2}$1$salt$0$f823fb29b1755dd5d7459435a917b2926d8d00bd",
-        "{PBKDF2}$1$salt$-1$f823fb29b1755dd5d7459435a917b2926d8d00bd", "{PBKDF2}$2$salt$1$f823", "x", "*", "!", "*0", "$",
-        "$y$", "$y$j9T$", "$y$j9T$salt$", "$y$$$", "$2b$", "$2b$05$", "$6$", "$6$salt$", "$6$rounds=$salt$", "$7$", "$1$",
-        "$argon2id$", "$argon2id$v=19$m=,t=,p=$$", "$argon2id$v=19$m=65536,t=3,p=1$c2FsdA$x",
-        "{SHA512-CRYPT}$1$.PH7jYYv$5ZZJzZFhRCBjJplkTHTc..", "{SCRAM-SHA-256}4096,,,", "igSKGSU8saL3o"}) {
+  for (const std::string_view damaged : {"",
+                                         "{",
+                                         "}",
+                                         "{}",
+                                         "{SSHA",
+                                         "{SSHA}",
+                                         "{SSHA}!",
+                                         "{NOSUCH}x",
+                                         "{SHA256.oct}x",
+                                         "{PLAIN}",
+                                         "{SHA}AAAA",
+                                         "{CRAM-MD5}00",
+                                         "{PBKDF2}",
+                                         "{PBKDF2}$1$",
+                                         "{PBKDF2}$1$salt$0$f823fb29b1755dd5d7459435a917b2926d8d00bd",
+                                         "{PBKDF2}$1$salt$-1$f823fb29b1755dd5d7459435a917b2926d8d00bd",
+                                         "{PBKDF2}$2$salt$1$f823",
+                                         "x",
+                                         "*",
+                                         "!",
+                                         "*0",
+                                         "$",
+                                         "$y$",
+                                         "$y$j9T$",
+                                         "$y$j9T$salt$",
+                                         "$y$$$",
+                                         "$2b$",
+                                         "$2b$05$",
+                                         "$6$",
+                                         "$6$salt$",
+                                         "$6$rounds=$salt$",
+                                         "$7$",
+                                         "$1$",
+                                         "$argon2id$",
+                                         "$argon2id$v=19$m=,t=,p=$$",
+                                         "$argon2id$v=19$m=65536,t=3,p=1$c2FsdA$x",
+                                         "{SHA512-CRYPT}$1$.PH7jYYv$5ZZJzZFhRCBjJplkTHTc..",
+                                         "{SCRAM-SHA-256}4096,,,",
+                                         "igSKGSU8saL3o"}) {
     EXPECT_EQ(verify(damaged, "x"), Match::unsupported) << damaged;
     EXPECT_FALSE(describe(damaged)) << damaged;
     EXPECT_TRUE(needs_rehash(damaged)) << damaged;
@@ -173,11 +207,11 @@ TEST(PasswordHash, OverTheBoundsAreNotExecuted) {
   const std::string sixty_four(86, 'a');
   const std::string digest(43, 'a');
   const std::string costly[] = {
-      "$y$jKT$salt$" + digest,                      // 2^23 * 32 * 128: 32 GiB
-      "$y$jET$salt$" + digest,                      // 512 MiB
-      "$y$jzzzzzzzzzz$salt$" + digest,              // numbers beyond all
+      "$y$jKT$salt$" + digest,          // 2^23 * 32 * 128: 32 GiB
+      "$y$jET$salt$" + digest,          // 512 MiB
+      "$y$jzzzzzzzzzz$salt$" + digest,  // numbers beyond all
       "$y$j9T/zzz$salt$" + digest,
-      "$7$EU..../....salt$" + digest,               // 65536 * 32: 256 MiB fits, F is twice that
+      "$7$EU..../....salt$" + digest,  // 65536 * 32: 256 MiB fits, F is twice that
       "$7$FU..../....salt$" + digest,
       "$7$zzzzzzzzzzzzsalt$" + digest,
       "$2b$16$" + std::string(53, 'a'),
@@ -267,7 +301,8 @@ TEST(Verifiers, AreThoseThatWereAskedFor) {
   EXPECT_TRUE(usual.cram_md5.empty());
   EXPECT_EQ(verify("{SCRAM-SHA-256}" + std::string(usual.scram_sha_256.view()), "correct horse 7"), Match::yes);
   EXPECT_EQ(verify("{SCRAM-SHA-256}" + std::string(usual.scram_sha_256.view()), "correct horse 8"), Match::no);
-  const Verifiers all = derive_verifiers("correct horse 7", {.scram_sha_256 = true, .scram_sha_1 = true, .cram_md5 = true});
+  const Verifiers all =
+      derive_verifiers("correct horse 7", {.scram_sha_256 = true, .scram_sha_1 = true, .cram_md5 = true});
   EXPECT_NE(all.scram_sha_256.view(), usual.scram_sha_256.view());  // its own salt
   EXPECT_EQ(verify("{SCRAM-SHA-1}" + std::string(all.scram_sha_1.view()), "correct horse 7"), Match::yes);
   EXPECT_EQ(verify("{CRAM-MD5}" + std::string(all.cram_md5.view()), "correct horse 7"), Match::yes);
