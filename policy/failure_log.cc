@@ -21,7 +21,9 @@ std::uint32_t oldest_counting(std::uint32_t now, std::uint32_t within) noexcept 
 }  // namespace
 
 FailureLog::FailureLog(std::size_t failures, const KeyedHash& hash)
-    : hash_(hash), ring_(std::bit_ceil(std::max<std::size_t>(failures, 16))), newest_(ring_.size() * kIndexes) {
+    : hash_(hash),
+      ring_(std::bit_ceil(std::max<std::size_t>(failures, 16))),
+      newest_(ring_.size() * kIndexes, kFirst - kFarBehind) {
   POSTERN_ASSERT(ring_.size() <= std::size_t{1} << 30);  // distances are told in 32 bits
 }
 
@@ -51,10 +53,11 @@ template <class Visit>
 void FailureLog::walk(std::size_t index, const Failure& failure, std::uint32_t oldest_second, Visit visit) noexcept {
   const auto mask = static_cast<FailureLevels>(index == kPairIndex ? ~0u : 1u << index);
   Sequence* link = &newest_at(index, failure);
-  // Distances from the next record grow along a chain; a link whose distance does not is left from a former round.
+  // Distances from the next record grow along a chain. A link from so long ago that the numbers came round again may
+  // lead into another chain; nothing there has this key, and what is done to it here is right for it, too.
   for (Sequence distance = 0;;) {
     const Sequence further = next_ - *link;
-    if (*link == 0 || further <= distance || further > ring_.size()) break;
+    if (further <= distance || further > ring_.size()) break;
     Record& record = at(*link);
     if (record.second < oldest_second) break;
     if ((record.counts & mask) == 0) {
@@ -66,12 +69,11 @@ void FailureLog::walk(std::size_t index, const Failure& failure, std::uint32_t o
     if (same_key(index, record, failure) && !visit(record)) return;
     link = &record.before[index];
   }
-  *link = 0;
+  *link = next_ - kFarBehind;
 }
 
 bool FailureLog::add(const Failure& failure, FailureLevels levels, std::uint32_t now, std::uint32_t within) noexcept {
   newest_second_ = std::max(newest_second_, now);
-  if (next_ == 0) next_ = 1;
   Record& record = at(next_);
   const bool forgotten = record.counts != 0 && record.second >= oldest_counting(newest_second_, within);
   record.machine = failure.machine.word;

@@ -62,10 +62,12 @@ class FailureLog {
   [[nodiscard]] std::size_t memory_bytes() const noexcept;
 
  private:
-  using Sequence = std::uint32_t;  // 0: none; wraps round, distances tell
+  using Sequence = std::uint32_t;  // of a record; wraps round: what is more than a ring behind is no record any more
   // An index for each level; the last one holds what counts anywhere, by machine and name.
   static constexpr std::size_t kPairIndex = kFailureLevels;
   static constexpr std::size_t kIndexes = kFailureLevels + 1;
+  static constexpr Sequence kFirst = 0xfffffe00;  // wraps round soon after every start, and not first after a year
+  static constexpr Sequence kFarBehind = 0x80000000;
   struct Record {
     std::uint64_t machine = 0;
     std::uint64_t name = 0;
@@ -84,7 +86,7 @@ class FailureLog {
   KeyedHash hash_;
   std::vector<Record> ring_;
   std::vector<Sequence> newest_;  // kIndexes indexes of ring_.size() places
-  Sequence next_ = 1;
+  Sequence next_ = kFirst;
   std::uint32_t newest_second_ = 0;
 };
 

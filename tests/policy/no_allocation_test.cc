@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 #include <new>
 
+#include "policy/guess_guard.h"
 #include "policy/login_table.h"
 #include "policy/policy_snapshot.h"
+#include "policy/rate_limits.h"
 #include "policy/relay_decision.h"
 
 #include "tests/policy/support.h"
@@ -123,6 +125,32 @@ TEST(NoAllocation, DecisionsAndLookups) {
   EXPECT_EQ(after - before, 0u);
   EXPECT_GT(accepted, 1000u);
   EXPECT_GT(before, 100u) << "the counter works";
+}
+
+TEST(NoAllocation, FailuresBarsAndQuotas) {
+  GuessGuard guard({.key = {1}, .machines = 64});
+  RateLimits limits({.key = {1}, .users = 64, .machines = 64, .senders = 64});
+  GuardRules rules;
+  rules.failures = 2;
+  const std::string name(300, 'n');
+  const QuotaSettings quota{.messages_per_hour = 5, .recipients_per_day = 9};
+  const unsigned long before = g_allocations.load();
+  std::size_t refused = 0;
+  for (std::uint32_t i = 0; i < 5000; ++i) {  // far past what the tables hold
+    core::IpAddress machine = core::IpAddress::from_v4(i / 3);
+    if (i % 2 == 0) machine.bytes[0] = 0x20;  // an IPv6 address
+    const core::Time now = at_second(i / 100);
+    refused += guard.is_barred(rules, machine, now) ? 1 : 0;
+    refused += guard.check_login(rules, name, machine, now) ? 1 : 0;
+    guard.record_failure(rules, machine, name, now);
+    if (i % 5 == 0) guard.record_success(rules, machine, name, now);
+    refused += guard.is_known(rules, machine, name, now) ? 0 : 1;
+    refused += limits.take({name, quota, &machine, quota}, 1, 2, now).allowed ? 0 : 1;
+    refused += limits.peek({name, quota, &machine, quota}, 1, 2, now).allowed ? 0 : 1;
+    refused += limits.note_machine(name, machine, now) > 20 ? 1 : 0;
+  }
+  EXPECT_EQ(g_allocations.load() - before, 0u);
+  EXPECT_GT(refused, 1000u);
 }
 
 }  // namespace
