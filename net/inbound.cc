@@ -193,7 +193,7 @@ bool Inbound::handle(const smtp::Step& step) {
       return begin_message();
     case smtp::Event::content:
       if (intake_ == nullptr) return true;
-      intake_->append(step.content);
+      intake_->append(session_, step.content);
       waiting_ = !intake_->has_room();
       return !waiting_;
     case smtp::Event::end_message:
@@ -212,7 +212,7 @@ bool Inbound::handle(const smtp::Step& step) {
       note_login(step);
       return state_ == State::open;
     case smtp::Event::rejected:
-      log_rejection(step);
+      log_rejection(step.verdict, step.content);
       return true;
     case smtp::Event::close:
       end_after_replies();
@@ -225,9 +225,9 @@ bool Inbound::handle(const smtp::Step& step) {
   return false;
 }
 
-void Inbound::log_rejection(const smtp::Step& step) {
+void Inbound::log_rejection(const policy::Verdict& verdict, std::string_view about) {
   server_.counters().refusals.add();
-  if (step.verdict.rule == policy::Rule::quota_user && server_.settings().users.hold_on_quota) {
+  if (verdict.rule == policy::Rule::quota_user && server_.settings().users.hold_on_quota) {
     hold_account("its quota is used up");
   }
   const policy::Client& client = session_.client();
@@ -235,10 +235,10 @@ void Inbound::log_rejection(const smtp::Step& step) {
       .add("service", server_.settings().services[session_.service()].name)
       .add("client", client.address)
       .add("helo", session_.helo())
-      .add("rule", policy::rule_name(step.verdict.rule))
-      .add("code", step.verdict.code)
-      .add("about", step.content)
-      .flood_key(client.address.low() ^ client.address.high() ^ (static_cast<std::uint64_t>(step.verdict.rule) << 56));
+      .add("rule", policy::rule_name(verdict.rule))
+      .add("code", verdict.code)
+      .add("about", about)
+      .flood_key(client.address.low() ^ client.address.high() ^ (static_cast<std::uint64_t>(verdict.rule) << 56));
 }
 
 // --- a message comes in --------------------------------------------------------------------------------------------
@@ -296,6 +296,7 @@ void Inbound::message_answered(smtp::StoreResult result) {
 
 void Inbound::answer_message(smtp::StoreResult result) {
   const QueueId id(intake_->id());
+  const policy::Verdict refusal = result == smtp::StoreResult::refused ? intake_->refusal() : policy::Verdict{};
   server_.intakes().destroy(std::exchange(intake_, nullptr));
   finishing_ = false;
   active_ns_ = server_.now().boot_ns;
@@ -303,7 +304,9 @@ void Inbound::answer_message(smtp::StoreResult result) {
   if (result == smtp::StoreResult::failed) server_.counters().messages_failed.add();
   if (state_ != State::open) return;
   if (!take_reply_memory()) return end_now();
-  session_.answer_stored(result, id.text(), replies_);
+  if (result != smtp::StoreResult::refused) return session_.answer_stored(result, id.text(), replies_);
+  log_rejection(refusal, session_.envelope().reverse_path());
+  session_.answer_refused(refusal, replies_);
 }
 
 // --- replies go out ------------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ class Inbound {
   void abandon_message();
   void message_answered(smtp::StoreResult result);
   void answer_message(smtp::StoreResult result);
-  void log_rejection(const smtp::Step& step);
+  void log_rejection(const policy::Verdict& verdict, std::string_view about);
 
   void send_replies();
   void arm_receive();

@@ -40,14 +40,56 @@ Intake::~Intake() {
 void Intake::begin(const smtp::ServerSession& session) {
   id_ = server_.spool().next_id();
   accepted_unix_ns_ = server_.worker().now().unix_ns;
+  const policy::ServiceSettings& service = server_.settings().services[session.service()];
+  const QueueId id(id_);
   std::array<char, smtp::kTraceHeaderMax> memory;
-  const std::size_t n =
-      smtp::format_received(memory, session.trace(server_.settings().hostname, QueueId(id_).text(),
-                                                  accepted_unix_ns_ / core::kNanosecondsPerSecond));
-  append({memory.data(), n});
+  smtp::TraceFields trace =
+      session.trace(server_.settings().hostname, id.text(), accepted_unix_ns_ / core::kNanosecondsPerSecond);
+  trace.hide_client = service.hide_client;
+  keep({memory.data(), smtp::format_received(memory, trace)});
+  if (!service.submission) return;
+  filter_.emplace(server_.session_pool());
+  filter_->begin(session.is_dot_stuffed());
 }
 
-void Intake::append(std::string_view octets) {
+smtp::SubmissionFacts Intake::facts(const smtp::ServerSession& session) const {
+  const policy::Settings& settings = server_.settings();
+  const policy::ServiceSettings& service = settings.services[session.service()];
+  smtp::SubmissionFacts facts;
+  facts.domain = !service.submission_domain.empty() ? std::string_view(service.submission_domain)
+                 : !settings.local_domains.empty()  ? std::string_view(settings.local_domains.front())
+                                                    : std::string_view(settings.hostname);
+  facts.hostname = settings.hostname;
+  facts.unix_seconds = accepted_unix_ns_ / core::kNanosecondsPerSecond;
+  facts.submitter = session.envelope().reverse_path();
+  facts.own_header_from = service.auth.own_header_from;
+  if (session.account() != nullptr) {
+    facts.owns = [](void* object, const policy::Mailbox& mailbox) noexcept {
+      const auto& asked = *static_cast<const std::pair<Intake*, const smtp::ServerSession*>*>(object);
+      return policy::owns_sender(asked.first->server_.snapshot().policy, *asked.second->account(), mailbox);
+    };
+  }
+  return facts;
+}
+
+void Intake::append(const smtp::ServerSession& session, std::string_view octets) {
+  if (!filter_ || !filter_->in_header()) return keep(octets);
+  push(session, [&](const smtp::SubmissionFacts& known, const smtp::ContentSink& sink) { filter_->push(octets, known, sink); });
+}
+
+// Octets through the header's filter, which tells in the end what it thinks of them.
+template <class Act>
+void Intake::push(const smtp::ServerSession& session, Act&& act) {
+  const QueueId id(id_);
+  std::pair<Intake*, const smtp::ServerSession*> owner{this, &session};
+  smtp::SubmissionFacts known = facts(session);
+  known.queue_id = id.text();
+  known.owner = &owner;
+  act(known, {this, [](void* self, std::string_view piece) noexcept { static_cast<Intake*>(self)->keep(piece); }});
+  if (!filter_->verdict().accepted() && !failed_) fail(smtp::StoreResult::refused);
+}
+
+void Intake::keep(std::string_view octets) {
   if (failed_) return;  // the session drains the rest
   octets_ += octets.size();
   if (octets_ > admitted_) {
@@ -66,6 +108,10 @@ bool Intake::has_room() const {
 }
 
 std::optional<smtp::StoreResult> Intake::finish(const smtp::ServerSession& session, std::uint16_t content_flags) {
+  if (filter_) {
+    push(session, [&](const smtp::SubmissionFacts& known, const smtp::ContentSink& sink) { filter_->end(known, sink); });
+    content_flags |= filter_->added_flags();
+  }
   step_ = Step::finishing;
   head_ = session.envelope().head();
   content_flags_ = content_flags;

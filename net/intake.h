@@ -14,6 +14,7 @@
 #include "core/spool.h"
 #include "net/content.h"
 #include "net/smtp/server_session.h"
+#include "net/smtp/submission.h"
 
 namespace postern::net {
 
@@ -36,7 +37,8 @@ class Intake {
 
   // Gives the message its id and writes the trace header.
   void begin(const smtp::ServerSession& session);
-  void append(std::string_view octets);
+  // The next octets of the message, as the session gives them.
+  void append(const smtp::ServerSession& session, std::string_view octets);
   // False: wait for on_room before the next append().
   [[nodiscard]] bool has_room() const;
   // The end of the message. A value: the answer, at once (nothing will be kept); nullopt: on_done will tell.
@@ -48,6 +50,9 @@ class Intake {
   // The record's append, put off while the spool cannot take it: again each turn.
   void append_now();
 
+  // After StoreResult::refused: why.
+  [[nodiscard]] const policy::Verdict& refusal() const { return filter_->verdict(); }
+
   [[nodiscard]] core::ItemId id() const { return id_; }
   [[nodiscard]] std::uint64_t octets() const { return octets_; }
 
@@ -56,6 +61,10 @@ class Intake {
   // The body's file: opening, writing, sealing and closing wait for the spool.
   enum class LargeStep : std::uint8_t { none, opening, open, writing, sealing, closing, gone };
 
+  [[nodiscard]] smtp::SubmissionFacts facts(const smtp::ServerSession& session) const;
+  template <class Act>
+  void push(const smtp::ServerSession& session, Act&& act);
+  void keep(std::string_view octets);
   void on_large(int error) noexcept;
   void on_durable(int error) noexcept;
   void fail(smtp::StoreResult why);
@@ -76,6 +85,7 @@ class Intake {
   LargeStep large_step_ = LargeStep::none;
   bool failed_ = false;
   smtp::StoreResult failure_ = smtp::StoreResult::failed;
+  std::optional<smtp::SubmissionFilter> filter_;  // on a submission service
   Content content_;
   core::Durable durable_;
   core::LargeBody large_;

@@ -317,8 +317,18 @@ void ServerSession::answer_stored(StoreResult result, std::string_view queue_id,
     case StoreResult::no_space:
       return reply::line(replies, 452, "4.3.1", "No space for it now, try again later");
     case StoreResult::failed:
+    case StoreResult::refused:
       return reply::line(replies, 451, "4.3.0", "It could not be stored, try again later");
   }
+}
+
+void ServerSession::answer_refused(const policy::Verdict& verdict, ReplyBuffer& replies) {
+  if (phase_ == Phase::closing) return forget_transaction();
+  POSTERN_ASSERT(phase_ == Phase::storing);
+  phase_ = Phase::command;
+  forget_transaction();
+  ++errors_;
+  reply::line(replies, verdict.code, verdict.enhanced, verdict.text);
 }
 
 TraceFields ServerSession::trace(std::string_view hostname, std::string_view queue_id,
@@ -333,6 +343,10 @@ TraceFields ServerSession::trace(std::string_view hostname, std::string_view que
   fields.smtputf8 = smtputf8_;
   fields.authenticated = client_.authenticated;
   fields.encrypted = tls_ != nullptr;
+  if (tls_ != nullptr) {
+    fields.tls_version = tls_->protocol;
+    fields.tls_cipher = tls_->cipher;
+  }
   fields.queue_id = queue_id;
   fields.unix_seconds = unix_seconds;
   if (envelope_.recipients() != 1) return fields;

@@ -106,7 +106,12 @@ struct Step {
   sasl::Mechanism mechanism = sasl::Mechanism::plain;        // likewise
 };
 
-enum class StoreResult : std::uint8_t { stored, no_space, failed };
+enum class StoreResult : std::uint8_t {
+  stored,
+  no_space,
+  failed,
+  refused,  // by what the header says: answer_refused() instead of answer_stored()
+};
 
 // Times and sizes that a driver enforces; named here because the protocol says them.
 struct SessionTimeouts {
@@ -136,6 +141,7 @@ class ServerSession {
   void answer_admit(bool admitted, ReplyBuffer& replies);
   // `queue_id` appears in the 250's text.
   void answer_stored(StoreResult result, std::string_view queue_id, ReplyBuffer& replies);
+  void answer_refused(const policy::Verdict& verdict, ReplyBuffer& replies);
 
   // After Event::start_tls, when the handshake is done. What was said before is forgotten (RFC 3207 section 4.2).
   void tls_started(const TlsFacts& facts);
@@ -155,6 +161,8 @@ class ServerSession {
   [[nodiscard]] TraceFields trace(std::string_view hostname, std::string_view queue_id,
                                   std::int64_t unix_seconds) const;
   [[nodiscard]] const EnvelopeWriter& envelope() const { return envelope_; }
+  // The content comes dot-stuffed, by DATA. Between begin_message and its end.
+  [[nodiscard]] bool is_dot_stuffed() const { return phase_ == Phase::data || content_ended_; }
   // Between begin_message and its end: abort_message, or the answer to end_message.
   [[nodiscard]] bool in_message() const { return message_open_; }
   // MAIL was accepted. False again, and what was admitted is to be released, after RSET and its like, after a
