@@ -60,6 +60,8 @@ def main():
     # The build's lists repeat themselves; an empty list arrives as a bare -I; the system's folder needs no naming.
     flags = [flag for flag in dict.fromkeys(sys.argv[3:]) if flag not in ("-I", "-I/usr/include")]
     generated = [pathlib.Path(flag[2:]) for flag in flags if flag.startswith("-I")]
+    # Others' headers stay out of the warnings, as in the build. Ours must not be named so: that would win.
+    flags = [flag.replace("-I", "-isystem", 1) for flag in flags if flag != f"-I{root}"]
     names = list(sources(root))
     headers = [name for name in names if name.endswith(".h")]
     errors = [error for name in names for error in include_errors(root, generated, name)]
