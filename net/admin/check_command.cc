@@ -10,12 +10,24 @@
 #include "net/admin/commands.h"
 #include "net/admin/explain_report.h"
 #include "net/admin/load_settings.h"
+#include "net/clock_now.h"
+#include "net/security.h"
 #include "net/smtp/address.h"
 #include "net/worker_server.h"
 #include "policy/policy_snapshot.h"
 
 namespace postern::net {
 namespace {
+
+// Measured: docs/tls.md. An SSL of BoringSSL and what we keep beside it; buffers come out of the session pool.
+constexpr std::uint64_t kTlsBytesPerConnection = 8192;
+// A live bar, two failures and four known logins (guess_guard.h).
+constexpr std::uint64_t kGuardBytesPerMachine = 248;
+
+bool has_tls(const policy::Settings& settings) {
+  return std::any_of(settings.services.begin(), settings.services.end(),
+                     [](const auto& service) { return service.tls != policy::TlsMode::none; });
+}
 
 std::vector<admin::MemoryBound> memory_bounds(const policy::Settings& settings) {
   const core::RingOptions ring;
@@ -26,6 +38,8 @@ std::vector<admin::MemoryBound> memory_bounds(const policy::Settings& settings) 
       {"messages in memory (limits.memory_bytes)", settings.limits.memory_bytes},
       {"queue (limits.queue_messages)", settings.limits.queue_messages * MessageQueue::kBytesPerMessage},
       {"login table (logins.machines)", settings.logins.machines * 16},
+      {"guess guard (guard.machines)", settings.guard.machines * kGuardBytesPerMachine},
+      {"TLS of client connections (limits.connections)", has_tls(settings) ? connections * kTlsBytesPerConnection : 0},
       {"receive buffers, a worker", workers * ring.buffer_count * ring.buffer_bytes},
       {"spool commit buffers, a worker", workers * WorkerServer::spool_buffer_bytes()},
       {"session replies and envelopes, a worker", workers * WorkerServer::session_pool_bytes()},
@@ -35,10 +49,14 @@ std::vector<admin::MemoryBound> memory_bounds(const policy::Settings& settings) 
 }  // namespace
 
 int check_command(const std::string& config) {
-  const LoadedSettings loaded = load_settings(config);
+  LoadedSettings loaded = load_settings(config);
   if (!loaded.read_error.empty()) {
     fmt::print(stderr, "postern: {}\n", loaded.read_error);
     return 1;
+  }
+  if (loaded.settings) {
+    const auto found = check_security(*loaded.settings, clock_now().unix_ns / core::kNanosecondsPerSecond);
+    loaded.diagnostics.insert(loaded.diagnostics.end(), found.begin(), found.end());
   }
   const bool wrong = std::any_of(loaded.diagnostics.begin(), loaded.diagnostics.end(),
                                  [](const auto& d) { return d.kind == policy::DiagnosticKind::error; });

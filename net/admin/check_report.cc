@@ -46,6 +46,36 @@ std::string access_text(const policy::ServiceSettings& service) {
   return "only " + listed(service.access, "");
 }
 
+std::string_view tls_text(const policy::ServiceSettings& service) {
+  switch (service.tls) {
+    case policy::TlsMode::none:
+      return "none";
+    case policy::TlsMode::starttls:
+      return "STARTTLS, where the client asks for it";
+    case policy::TlsMode::implicit:
+      return "TLS from the first octet";
+  }
+  return {};
+}
+
+std::string auth_text(const policy::ServiceSettings& service) {
+  const policy::AuthSettings& auth = service.auth;
+  if (auth.mechanisms.empty()) return "not offered";
+  std::string text = listed(auth.mechanisms, "");
+  text += auth.plain_on_lan ? "; those that show the password only with TLS, or in the LAN" : "; those that show the password only with TLS";
+  if (auth.own_sender) text += "; senders must be the user's own";
+  if (auth.own_header_from) text += ", and the header's From";
+  return text;
+}
+
+std::string submission_text(const policy::ServiceSettings& service, const policy::Settings& settings) {
+  const std::string domain = !service.submission_domain.empty() ? service.submission_domain
+                             : !settings.local_domains.empty()  ? settings.local_domains.front()
+                                                                : settings.hostname;
+  return fmt::format("put in order (RFC 6409); addresses without a domain get @{}{}", domain,
+                     service.hide_client ? "; where the client is stays out of it" : "");
+}
+
 std::string sender_text(const policy::ServiceSettings& service) {
   std::string text;
   if (service.auth.scope_all) text = "nobody sends before AUTH (530, scope \"all\"). ";
@@ -100,6 +130,8 @@ void put_service(std::string& out, const policy::ServiceSettings& service, const
     fmt::format_to(Out(out), "  client address: from the PROXY protocol, believed from {}\n",
                    prefixes(settings.proxy_from, "nobody"));
   }
+  fmt::format_to(Out(out), "  encryption:     {}\n", tls_text(service));
+  fmt::format_to(Out(out), "  AUTH:           {}\n", auth_text(service));
   fmt::format_to(Out(out), "  may connect:    {}\n", access_text(service));
   fmt::format_to(Out(out), "  black list:     {}\n", listed(service.blacklist, "empty"));
   fmt::format_to(Out(out), "  white list:     {}\n",
@@ -107,13 +139,13 @@ void put_service(std::string& out, const policy::ServiceSettings& service, const
                      ? std::string("empty")
                      : listed(service.whitelist, "") + " (lifts the black list; lets nobody relay)");
   fmt::format_to(Out(out), "  senders:        {}\n", sender_text(service));
+  if (service.submission) fmt::format_to(Out(out), "  header:         {}\n", submission_text(service, settings));
   fmt::format_to(Out(out), "  local domains:  accepted from everybody who got this far\n");
   fmt::format_to(Out(out), "  relaying, the first that fits:\n");
   put_list(out, "always_to", relay.always_to_enabled, relay.always_to, "are relayed to, for any sender");
   put_list(out, "always_from", relay.always_from_enabled, relay.always_from, "may relay");
-  fmt::format_to(
-      Out(out),
-      "    authenticated users with the privilege may relay (no AUTH is offered in this version)\n");
+  fmt::format_to(Out(out), "    authenticated users with the privilege may relay{}\n",
+                 service.auth.mechanisms.empty() ? " (but no AUTH is offered: 'mechanisms' names none)" : "");
   fmt::format_to(Out(out), "    {}\n", gate_text(relay, settings.logins.window_seconds));
   std::vector<std::string> greyed;
   for (const policy::GreyedOption& option : policy::greyed_options(service)) {
@@ -136,6 +168,8 @@ void put_server(std::string& out, const policy::Settings& settings) {
   fmt::format_to(Out(out), "  LAN:            {}\n", prefixes(settings.lan, "nobody"));
   fmt::format_to(Out(out), "  postmaster:     {}\n", settings.postmaster);
   fmt::format_to(Out(out), "  spool:          {}\n", settings.spool);
+  fmt::format_to(Out(out), "  users:          {}\n",
+                 settings.users.dovecot.empty() ? settings.users.store : "Dovecot, at " + settings.users.dovecot);
   fmt::format_to(Out(out), "  workers:        {}\n",
                  settings.workers == 0 ? std::string("one a core") : std::to_string(settings.workers));
   if (!settings.xclient_from.empty()) {
