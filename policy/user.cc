@@ -105,7 +105,8 @@ std::expected<std::string, std::string> canonical_user_name(std::string_view nam
   }
   const std::string_view text = folded.text();
   if (text.front() == ' ' || text.back() == ' ') return std::unexpected("the user name begins or ends with a blank");
-  if (text.front() == '#') return std::unexpected("the user name begins with '#', as a comment does in a list of users");
+  if (text.front() == '#')
+    return std::unexpected("the user name begins with '#', as a comment does in a list of users");
   if (text.find(':') != std::string_view::npos) {
     return std::unexpected("the user name has a ':' in it, which separates fields in a list of users");
   }
@@ -126,8 +127,9 @@ std::expected<std::string, std::string> canonical_sender(std::string_view sender
   const std::string shown = is_printable ? "the sender '" + std::string(sender) + "'" : std::string("a sender");
   const std::size_t at = sender.rfind('@');
   if (at == std::string_view::npos) {
-    return std::unexpected(shown + " is neither a mail address (\"user@example.net\"), a whole domain (\"@example.net\") "
-                                   "nor everything (\"*\")");
+    return std::unexpected(shown +
+                           " is neither a mail address (\"user@example.net\"), a whole domain (\"@example.net\") "
+                           "nor everything (\"*\")");
   }
   const DomainName domain(sender.substr(at + 1));
   if (domain.empty()) return std::unexpected(shown + " has no valid domain behind the @");

@@ -22,7 +22,7 @@ inline constexpr std::size_t kUserNameBytesMax = 255;
 inline constexpr std::size_t kUserSendersMax = 1000;  // listed for one user; more is a slip of the operator
 
 struct UserRecord {
-  std::string name;       // canonical
+  std::string name;        // canonical
   bool may_relay = false;  // the privilege "Relay mail beyond this server"
   bool disabled = false;   // by the operator: no login
   bool held = false;       // by the server, after limits were tripped, until `postern user release`

@@ -1,11 +1,10 @@
 // Argon2 (RFC 9106) by libargon2, one thread whatever the number of lanes: the pool's threads are the limit, not the
 // hash's.
 #include <argon2.h>
-#include <openssl/mem.h>
-
 #include <array>
 #include <charconv>
 #include <fmt/format.h>
+#include <openssl/mem.h>
 #include <optional>
 
 #include "net/sasl/base64.h"

@@ -2,16 +2,15 @@
 // forms).
 #include "net/users/crypt_hash.h"
 
-#include <crypt.h>
-#include <openssl/mem.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <charconv>
+#include <crypt.h>
 #include <cstring>
 #include <fmt/format.h>
 #include <memory>
+#include <openssl/mem.h>
 #include <optional>
 
 namespace postern::net::users {
@@ -76,7 +75,8 @@ std::optional<std::uint32_t> take_yescrypt_number(std::string_view& text, std::u
   return static_cast<std::uint32_t>(value);
 }
 
-constexpr std::uint64_t kScryptWorkStrong = 1u << 17;  // what make() spends: N = 4096, r = 32; scrypt's N = 16384, r = 8
+constexpr std::uint64_t kScryptWorkStrong = 1u
+                                            << 17;  // what make() spends: N = 4096, r = 32; scrypt's N = 16384, r = 8
 
 struct ScryptCost {
   std::uint32_t n_log2 = 0;

@@ -1,12 +1,11 @@
 // The table of schemes, and their encodings.
 #include "net/users/hash_text.h"
 
-#include <openssl/digest.h>
-#include <openssl/mem.h>
-
 #include <algorithm>
 #include <charconv>
 #include <fmt/format.h>
+#include <openssl/digest.h>
+#include <openssl/mem.h>
 #include <optional>
 #include <utility>
 
@@ -22,7 +21,7 @@ struct Scheme {
   HashFamily family;
   Encoding encoding = Encoding::none;  // when the text names none
   const EVP_MD* (*digest)() = nullptr;
-  bool is_salted = false;       // a salt follows the digest
+  bool is_salted = false;        // a salt follows the digest
   std::string_view prefix = {};  // of crypt(3) and Argon2 texts: {SHA512-CRYPT} holds no bcrypt hash
 };
 

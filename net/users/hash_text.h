@@ -2,10 +2,9 @@
 // crypt(3) or Argon2 text, taken apart and decoded. Nothing is computed.
 #pragma once
 
-#include <openssl/base.h>
-
 #include <cstdint>
 #include <expected>
+#include <openssl/base.h>
 #include <string>
 #include <string_view>
 
@@ -18,9 +17,9 @@ enum class HashFamily : std::uint8_t { crypt, argon2, digest, pbkdf2, scram, cra
 
 struct HashText {
   HashFamily family = HashFamily::crypt;
-  std::string_view scheme;  // "SSHA256"; static storage. Crypt and Argon2: their own text says more
-  Secret value;             // decoded: the crypt text; digest, then salt; the password
-  const EVP_MD* digest = nullptr;                         // family digest
+  std::string_view scheme;         // "SSHA256"; static storage. Crypt and Argon2: their own text says more
+  Secret value;                    // decoded: the crypt text; digest, then salt; the password
+  const EVP_MD* digest = nullptr;  // family digest
   sasl::ScramHash scram_hash = sasl::ScramHash::sha_256;  // family scram
 };
 

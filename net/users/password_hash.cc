@@ -1,15 +1,14 @@
 // One door to all kinds of password hashes.
 #include "net/users/password_hash.h"
 
+#include <array>
 #include <crypt.h>
+#include <cstdint>
+#include <fmt/format.h>
 #include <openssl/digest.h>
 #include <openssl/evp.h>
 #include <openssl/mem.h>
 #include <openssl/rand.h>
-
-#include <array>
-#include <cstdint>
-#include <fmt/format.h>
 
 #include "net/sasl/prepare.h"
 #include "net/sasl/scram_keys.h"
@@ -23,8 +22,7 @@ constexpr std::uint32_t kPbkdf2RoundsStrong = 200'000;
 constexpr std::uint32_t kScramIterationsExecuted = kPbkdf2RoundsMax;  // sasl lets through more
 
 // A hash as make() makes it, of a password that nobody knows.
-constexpr std::string_view kDecoy =
-    "$y$j9T$k2XAnEHBqQ1Ct2aMXFKNa/$s.Xv1mbbVnHGOCsDEvJ2dSdxqKiuGCALnyMz44n.Gh7";
+constexpr std::string_view kDecoy = "$y$j9T$k2XAnEHBqQ1Ct2aMXFKNa/$s.Xv1mbbVnHGOCsDEvJ2dSdxqKiuGCALnyMz44n.Gh7";
 
 constexpr unsigned long kYescryptCost = 5;  // crypt_gensalt's: N = 4096, r = 32
 
@@ -51,7 +49,9 @@ bool is_equal(std::string_view a, std::string_view b) {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
-Match match_of(bool equal) { return equal ? Match::yes : Match::no; }
+Match match_of(bool equal) {
+  return equal ? Match::yes : Match::no;
+}
 
 Match verify_digest(const HashText& hash, std::string_view password) {
   const std::size_t size = EVP_MD_size(hash.digest);
@@ -183,9 +183,9 @@ void burn(std::string_view stored, std::string_view password) {
 
 std::expected<Secret, std::string> make(std::string_view password) {
   if (!is_hashable(password)) {
-    return std::unexpected(password.empty()                       ? "a password is empty"
+    return std::unexpected(password.empty()                      ? "a password is empty"
                            : password.size() > kPasswordBytesMax ? "a password is longer than 511 octets"
-                                                                  : "a password has a NUL in it");
+                                                                 : "a password has a NUL in it");
   }
   std::array<char, 16> random;
   RAND_bytes(reinterpret_cast<std::uint8_t*>(random.data()), random.size());
@@ -217,8 +217,8 @@ std::expected<HashDescription, std::string> describe(std::string_view stored) {
   if (!hash) return std::unexpected(hash.error());
   const auto cost = cost_of(*hash);
   if (!cost) return std::unexpected(cost.error());
-  return HashDescription{.scheme = std::string(cost->scheme), .cost = cost->cost,
-                         .plaintext = hash->family == HashFamily::plaintext};
+  return HashDescription{
+      .scheme = std::string(cost->scheme), .cost = cost->cost, .plaintext = hash->family == HashFamily::plaintext};
 }
 
 Secret plaintext_of(std::string_view stored) {

@@ -44,9 +44,9 @@ void burn(std::string_view stored, std::string_view password);
 
 // What a stored text is, without a password: for imports and `postern user show`.
 struct HashDescription {
-  std::string scheme;       // "yescrypt", "bcrypt", "SSHA512", ...
-  std::string cost;         // "N=4096 r=32", "rounds=5000"; empty: a fast digest
-  bool plaintext = false;   // {PLAIN}: it is the password
+  std::string scheme;      // "yescrypt", "bcrypt", "SSHA512", ...
+  std::string cost;        // "N=4096 r=32", "rounds=5000"; empty: a fast digest
+  bool plaintext = false;  // {PLAIN}: it is the password
 };
 // The error says what is wrong with it, and never repeats it.
 [[nodiscard]] std::expected<HashDescription, std::string> describe(std::string_view stored);

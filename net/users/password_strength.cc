@@ -1,12 +1,11 @@
 // zxcvbn (Wheeler, USENIX Security 2016) in words.
 #include "net/users/password_strength.h"
 
-#include <openssl/mem.h>
-#include <zxcvbn.h>
-
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <openssl/mem.h>
+#include <zxcvbn.h>
 
 #include "net/users/password_hash.h"
 #include "policy/unicode_fold.h"
@@ -130,8 +129,8 @@ Strength judge_password(std::string_view password, std::string_view user, std::s
   result.acceptable = result.bits >= kPasswordBitsMin;
   if (result.acceptable) return result;
   const std::string habits = habits_in(info);
-  result.reason = habits.empty() ? "it is too easy to guess: make it longer"
-                                 : "it is easy to guess: it has " + habits + " in it";
+  result.reason =
+      habits.empty() ? "it is too easy to guess: make it longer" : "it is easy to guess: it has " + habits + " in it";
   return result;
 }
 

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <openssl/mem.h>
-
 #include <string>
 #include <string_view>
 #include <utility>

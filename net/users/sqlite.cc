@@ -89,7 +89,9 @@ void Statement::bind(int place, std::string_view text) {
   sqlite3_bind_text64(handle_.get(), place, text.data() ? text.data() : "", text.size(), SQLITE_STATIC, SQLITE_UTF8);
 }
 
-void Statement::bind(int place, std::int64_t number) { sqlite3_bind_int64(handle_.get(), place, number); }
+void Statement::bind(int place, std::int64_t number) {
+  sqlite3_bind_int64(handle_.get(), place, number);
+}
 
 void Statement::bind_blob(int place, std::string_view octets) {
   sqlite3_bind_blob64(handle_.get(), place, octets.data() ? octets.data() : "", octets.size(), SQLITE_STATIC);
@@ -110,6 +112,11 @@ void Statement::reset() {
 Database::Result<Transaction> Transaction::begin(Database& database) {
   // IMMEDIATE takes the writer's lock at once, and waits for it; a reader that turns writer could not wait.
   if (auto begun = database.run("BEGIN IMMEDIATE"); !begun) return std::unexpected(begun.error());
+  return Transaction(database);
+}
+
+Database::Result<Transaction> Transaction::begin_read(Database& database) {
+  if (auto begun = database.run("BEGIN"); !begun) return std::unexpected(begun.error());
   return Transaction(database);
 }
 

@@ -4,11 +4,10 @@
 // Thread: one at a time. Blocks.
 #pragma once
 
-#include <sqlite3.h>
-
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <sqlite3.h>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,9 +26,9 @@ class Database {
   Database(Database&&) noexcept = default;
   Database& operator=(Database&&) noexcept = default;
 
-  Result<void> run(const char* sql);               // no rows asked for; several statements
-  Result<std::int64_t> number(const char* sql);    // one row, one number
-  Result<std::string> text(const char* sql);       // one row, one text
+  Result<void> run(const char* sql);             // no rows asked for; several statements
+  Result<std::int64_t> number(const char* sql);  // one row, one number
+  Result<std::string> text(const char* sql);     // one row, one text
   // `statement` prepared once and kept.
   Result<void> prepare(const char* sql, Statement& statement);
 
@@ -80,10 +79,11 @@ class Run {
   Statement& statement_;
 };
 
-// A write transaction; rolled back unless it was committed.
+// A transaction; rolled back unless it was committed.
 class Transaction {
  public:
-  static Database::Result<Transaction> begin(Database& database);
+  static Database::Result<Transaction> begin(Database& database);       // to write
+  static Database::Result<Transaction> begin_read(Database& database);  // what is read is of one moment
   Transaction(Transaction&& other) noexcept : database_(std::exchange(other.database_, nullptr)) {}
   Transaction& operator=(Transaction&&) = delete;
   ~Transaction();

@@ -1,15 +1,14 @@
 #include "net/users/store_file.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <openssl/mem.h>
 #include <openssl/rand.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fmt/format.h>
 
 namespace postern::net::users {
 namespace {
@@ -69,30 +68,7 @@ std::expected<void, std::string> sync_folder(const std::string& folder) {
   return {};
 }
 
-// Makes an empty file, 0600. It gets its name when it is closed already: closing a descriptor of a file that SQLite has
-// open elsewhere in the process would drop SQLite's locks (POSIX locks belong to the process).
-std::expected<void, std::string> make_file(const std::string& path) {
-  const std::string folder = folder_of(path);
-  struct stat parent{};
-  if (::stat(folder.c_str(), &parent) != 0) return fail(path, "cannot be made in its folder", errno);
-  std::array<std::uint8_t, 8> random;
-  RAND_bytes(random.data(), random.size());
-  const std::string temporary = fmt::format("{}.new-{:02x}", path, fmt::join(random, ""));
-  const int descriptor = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (descriptor < 0) return fail(path, "cannot be made", errno);
-  int failed = 0;
-  // Made by root for a server that runs as the folder's owner. SQLite gives its -wal and -shm files the same owner.
-  if (::geteuid() == 0 && ::fchown(descriptor, parent.st_uid, parent.st_gid) != 0) failed = errno;
-  if (failed == 0 && ::fsync(descriptor) != 0) failed = errno;
-  ::close(descriptor);
-  if (failed == 0 && ::link(temporary.c_str(), path.c_str()) != 0 && errno != EEXIST) failed = errno;
-  ::unlink(temporary.c_str());
-  if (failed != 0) return fail(path, "cannot be made", failed);
-  return sync_folder(folder);
-}
-
-// `made`: another run of the same process, or another process, may be at it at the same time: both begin, one finds the
-// work done.
+// Another thread or process may be at it at the same time: both begin, one finds the work done.
 std::expected<void, std::string> migrate(Database& database, std::int64_t& version) {
   while (version < UserStore::kSchemaVersion) {
     auto transaction = Transaction::begin(database);
@@ -121,6 +97,9 @@ std::expected<void, std::string> migrate(Database& database, std::int64_t& versi
 
 // Ours, of a version that we know, and not empty by accident.
 std::expected<void, std::string> check_identity(Database& database, StoreMode mode, std::int64_t& version) {
+  // Another process may be making the store just now: before or after, never in between.
+  const auto moment = Transaction::begin_read(database);
+  if (!moment) return std::unexpected(moment.error());
   const auto application = database.number("PRAGMA application_id");
   if (!application) return std::unexpected(application.error());
   const auto tables = database.number("SELECT count(*) FROM sqlite_schema");
@@ -153,8 +132,8 @@ std::expected<void, std::string> configure(Database& database, StoreMode mode) {
     const auto journal = database.text("PRAGMA journal_mode = WAL");
     if (!journal) return std::unexpected(journal.error());
     if (*journal != "wal") {
-      return std::unexpected(fmt::format("{}: its file system cannot hold a write-ahead log (is it a network share?)",
-                                         database.path()));
+      return std::unexpected(
+          fmt::format("{}: its file system cannot hold a write-ahead log (is it a network share?)", database.path()));
     }
   }
   // FULL: each commit is synced before it is answered. secure_delete: an old hash is overwritten, not only forgotten.
@@ -162,10 +141,46 @@ std::expected<void, std::string> configure(Database& database, StoreMode mode) {
       "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON");
 }
 
+// Makes an empty file, 0600. Made by root, it belongs to the folder's owner, as whom the server runs; SQLite gives its
+// -wal and -shm files the same owner and mode.
+std::expected<void, std::string> make_empty_file(const std::string& path, const struct stat& folder) {
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (descriptor < 0) return fail(path, "cannot be made", errno);
+  int failed = 0;
+  if (::geteuid() == 0 && ::fchown(descriptor, folder.st_uid, folder.st_gid) != 0) failed = errno;
+  ::close(descriptor);
+  if (failed != 0) return fail(path, "cannot be given to its folder's owner", failed);
+  return {};
+}
+
+// Makes a whole store under another name, and then gives it its own: nobody ever meets half of one. Somebody else may
+// be first, and then theirs is the one. (Nor may this process open and close a file that SQLite has open already: POSIX
+// locks belong to the process, and closing any descriptor would drop them.)
+std::expected<void, std::string> make_store(const std::string& path) {
+  const std::string folder = folder_of(path);
+  struct stat parent {};
+  if (::stat(folder.c_str(), &parent) != 0) return fail(path, "cannot be made in its folder", errno);
+  std::array<std::uint8_t, 8> random;
+  RAND_bytes(random.data(), random.size());
+  const std::string temporary = fmt::format("{}.new-{:02x}", path, fmt::join(random, ""));
+  auto made = make_empty_file(temporary, parent);
+  if (made) {
+    auto database = Database::open(temporary, false, UserStore::kBusyMilliseconds);
+    std::int64_t version = 0;
+    made = database ? configure(*database, StoreMode::create) : std::unexpected(database.error());
+    if (made) made = migrate(*database, version);
+  }  // closed, and so synced and without a write-ahead log
+  if (made && ::link(temporary.c_str(), path.c_str()) != 0 && errno != EEXIST)
+    made = fail(path, "cannot be made", errno);
+  for (const char* suffix : {"", "-wal", "-shm"}) ::unlink((temporary + suffix).c_str());
+  if (!made) return made;
+  return sync_folder(folder);
+}
+
 }  // namespace
 
 std::expected<FileIdentity, std::string> identify(const std::string& path) {
-  struct stat status{};
+  struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return std::unexpected(path + ": there is no such file");
     return fail(path, "cannot be looked at", errno);
@@ -175,9 +190,9 @@ std::expected<FileIdentity, std::string> identify(const std::string& path) {
 }
 
 std::expected<StoreFile, std::string> open_store_file(const std::string& path, StoreMode mode) {
-  struct stat status{};
+  struct stat status {};
   if (::stat(path.c_str(), &status) != 0 && errno == ENOENT && mode == StoreMode::create) {
-    if (auto made = make_file(path); !made) return std::unexpected(made.error());
+    if (auto made = make_store(path); !made) return std::unexpected(made.error());
   }
   const auto identity = identify(path);
   if (!identity) return std::unexpected(identity.error());

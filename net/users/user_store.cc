@@ -1,15 +1,14 @@
 // Users as rows. Each write is one transaction, which takes the next generation.
 #include "net/users/user_store.h"
 
-#include <openssl/digest.h>
-#include <openssl/hmac.h>
-#include <openssl/mem.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
 #include <fmt/format.h>
+#include <openssl/digest.h>
+#include <openssl/hmac.h>
+#include <openssl/mem.h>
 
 #include "net/users/sqlite.h"
 #include "net/users/store_file.h"
@@ -35,8 +34,8 @@ enum class Sql : std::uint8_t {
   count,
 };
 
-#define POSTERN_USER_COLUMNS                                                                                     \
-  "name, may_relay, disabled, held, senders, messages_per_hour, messages_per_day, recipients_per_hour, "         \
+#define POSTERN_USER_COLUMNS                                                                             \
+  "name, may_relay, disabled, held, senders, messages_per_hour, messages_per_day, recipients_per_hour, " \
   "recipients_per_day, password_hash, scram_sha_256, scram_sha_1, cram_md5, generation, created, password_changed"
 
 // In the order of Sql.
@@ -200,9 +199,13 @@ UserStore::Result<UserStore> UserStore::open(const std::string& path, StoreMode 
   return UserStore(std::make_unique<State>(std::move(*file)));
 }
 
-const std::string& UserStore::path() const { return state_->file.database.path(); }
+const std::string& UserStore::path() const {
+  return state_->file.database.path();
+}
 
-std::span<const std::uint8_t, 32> UserStore::server_secret() const { return state_->file.server_secret; }
+std::span<const std::uint8_t, 32> UserStore::server_secret() const {
+  return state_->file.server_secret;
+}
 
 // --- what a login needs
 // ------------------------------------------------------------------------------------------------
@@ -317,7 +320,9 @@ UserStore::Result<void> UserStore::State::insert(const StoredUser& user, std::in
   return {};
 }
 
-UserStore::Result<void> UserStore::add(const StoredUser& user) { return add_all({&user, 1}); }
+UserStore::Result<void> UserStore::add(const StoredUser& user) {
+  return add_all({&user, 1});
+}
 
 UserStore::Result<void> UserStore::add_all(std::span<const StoredUser> users, std::size_t* failed) {
   auto transaction = Transaction::begin(state_->file.database);

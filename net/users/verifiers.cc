@@ -1,8 +1,7 @@
 #include "net/users/verifiers.h"
 
-#include <openssl/rand.h>
-
 #include <array>
+#include <openssl/rand.h>
 #include <string>
 
 #include "net/sasl/scram_keys.h"

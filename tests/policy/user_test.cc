@@ -1,11 +1,11 @@
 // User names have one form, and a user sends as what belongs to it.
-#include <gtest/gtest.h>
+#include "policy/user.h"
 
 #include <cstdlib>
+#include <gtest/gtest.h>
 #include <random>
 #include <string>
 
-#include "policy/user.h"
 #include "tests/policy/support.h"
 
 namespace postern::policy {
@@ -13,8 +13,12 @@ namespace {
 
 using testing::mailbox;
 
-std::string name(std::string_view text) { return canonical_user_name(text).value_or("refused"); }
-std::string sender(std::string_view text) { return canonical_sender(text).value_or("refused"); }
+std::string name(std::string_view text) {
+  return canonical_user_name(text).value_or("refused");
+}
+std::string sender(std::string_view text) {
+  return canonical_sender(text).value_or("refused");
+}
 
 UserRecord user(std::string_view own_name, std::initializer_list<std::string_view> senders = {}) {
   UserRecord record;
@@ -31,7 +35,9 @@ TEST(UserName, HasOneForm) {
   EXPECT_EQ(name("J\xc3\x96RG"), "j\xc3\xb6rg");
   EXPECT_EQ(name("Jo\xcc\x88rg"), "j\xc3\xb6rg");  // o and a combining diaeresis
   EXPECT_EQ(name("\xd0\x98\xd0\x92\xd0\x90\xd0\x9d"), "\xd0\xb8\xd0\xb2\xd0\xb0\xd0\xbd");  // Cyrillic
-  EXPECT_EQ(name("anna@b\xc3\xbc""cher.example"), "anna@xn--bcher-kva.example");
+  EXPECT_EQ(name("anna@b\xc3\xbc"
+                 "cher.example"),
+            "anna@xn--bcher-kva.example");
   EXPECT_EQ(name("anna@xn--bcher-kva.example"), "anna@xn--bcher-kva.example");
   EXPECT_EQ(name("Anna Meier"), "anna meier");
   EXPECT_EQ(name("anna@no domain"), "anna@no domain");  // a name with an @ in it, and no address
@@ -49,7 +55,7 @@ TEST(UserName, IsRefusedWithAReason) {
   EXPECT_NE(why("anna\x7f").find("control"), std::string::npos);
   EXPECT_NE(why("an\xc2\x85na").find("control"), std::string::npos);  // C1
   EXPECT_NE(why("an\xffna").find("UTF-8"), std::string::npos);
-  EXPECT_NE(why("an\xc0\xae").find("UTF-8"), std::string::npos);  // an overlong full stop
+  EXPECT_NE(why("an\xc0\xae").find("UTF-8"), std::string::npos);            // an overlong full stop
   EXPECT_NE(why("an\xe2\x80\x8bna").find("invisible"), std::string::npos);  // zero width space
   EXPECT_NE(why("an\xe2\x80\xaena").find("invisible"), std::string::npos);  // right-to-left override
   EXPECT_NE(why(" anna").find("blank"), std::string::npos);
@@ -66,8 +72,9 @@ TEST(UserName, TheOneFormIsItsOwnForm) {
   const auto seed = given ? std::strtoull(given, nullptr, 10) : std::random_device{}();
   SCOPED_TRACE("POSTERN_SEED=" + std::to_string(seed));
   std::mt19937_64 random(seed);
-  const std::string_view parts[] = {"a", "Z", "@", ".", "-", "\xc3\x84", "\xcc\x88", "u", "\xcc\x81", "\xce\xa3",
-                                    "\xd0\x96", "\xe1\xba\x9e", "7", "x", "\xc3\xa9", "I", "\xcc\xa3", "\xc4\xb0"};
+  const std::string_view parts[] = {"a",        "Z", "@",        ".",        "-",        "\xc3\x84",
+                                    "\xcc\x88", "u", "\xcc\x81", "\xce\xa3", "\xd0\x96", "\xe1\xba\x9e",
+                                    "7",        "x", "\xc3\xa9", "I",        "\xcc\xa3", "\xc4\xb0"};
   int taken = 0;
   for (int i = 0; i < 20000; ++i) {
     std::string text;
@@ -85,7 +92,9 @@ TEST(Sender, HasOneForm) {
   EXPECT_EQ(sender("@Example.NET."), "@example.net");
   EXPECT_EQ(sender("Info@Example.NET"), "info@example.net");
   EXPECT_EQ(sender("\"John Doe\"@example.net"), "john doe@example.net");
-  EXPECT_EQ(sender("@b\xc3\xbc""cher.example"), "@xn--bcher-kva.example");
+  EXPECT_EQ(sender("@b\xc3\xbc"
+                   "cher.example"),
+            "@xn--bcher-kva.example");
   for (const char* bad : {"", "anna", "example.net", "anna@", "@", "anna@-x", "a\nb@example.net", "\"\"@example.net"}) {
     EXPECT_EQ(sender(bad), "refused") << bad;
   }
@@ -93,7 +102,9 @@ TEST(Sender, HasOneForm) {
   EXPECT_EQ(canonical_sender("a\x1b[2J").error().find('\x1b'), std::string::npos);
 }
 
-TEST(MaySendAs, TheNullReversePathIsAnybodys) { EXPECT_TRUE(may_send_as(user("anna"), Mailbox{})); }
+TEST(MaySendAs, TheNullReversePathIsAnybodys) {
+  EXPECT_TRUE(may_send_as(user("anna"), Mailbox{}));
+}
 
 TEST(MaySendAs, TheOwnNameWhenItIsAnAddress) {
   const UserRecord anna = user("Anna@Example.net");
@@ -124,7 +135,9 @@ TEST(MaySendAs, ANameIsNeverAWholeDomain) {
 }
 
 TEST(MaySendAs, ListedAddressesAndDomains) {
-  const UserRecord anna = user("anna", {"info@example.net", "@Example.org", "@b\xc3\xbc""cher.example"});
+  const UserRecord anna = user("anna", {"info@example.net", "@Example.org",
+                                        "@b\xc3\xbc"
+                                        "cher.example"});
   EXPECT_TRUE(may_send_as(anna, mailbox("info@example.net")));
   EXPECT_TRUE(may_send_as(anna, mailbox("INFO@example.net")));
   EXPECT_FALSE(may_send_as(anna, mailbox("other@example.net")));
@@ -133,7 +146,8 @@ TEST(MaySendAs, ListedAddressesAndDomains) {
   EXPECT_FALSE(may_send_as(anna, mailbox("whoever@sub.example.org")));
   EXPECT_FALSE(may_send_as(anna, mailbox("whoever@xexample.org")));
   EXPECT_TRUE(may_send_as(anna, mailbox("x@xn--bcher-kva.example")));
-  EXPECT_TRUE(may_send_as(anna, mailbox("x@B\xc3\x9c""CHER.example")));
+  EXPECT_TRUE(may_send_as(anna, mailbox("x@B\xc3\x9c"
+                                        "CHER.example")));
   EXPECT_FALSE(may_send_as(anna, mailbox("whoever")));
   // Too long to be anybody's own, and still at the domain.
   const std::string long_part(400, 'x');

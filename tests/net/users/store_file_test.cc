@@ -103,7 +103,7 @@ TEST_F(StoreFileTest, ANewerSchemaIsRefused) {
   EXPECT_EQ(open_error(StoreMode::read_write), "opened");
 }
 
-// A first start that broke off in the middle of making the tables left an empty file, and the next one makes them.
+// Another process was at it and did not finish: its half is nobody's.
 TEST_F(StoreFileTest, TablesAreMadeWhollyOrNotAtAll) {
   write_file("");
   run_sql("PRAGMA journal_mode = WAL");
