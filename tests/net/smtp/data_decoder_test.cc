@@ -195,8 +195,8 @@ struct Header {
   bool operator==(const Header&) const = default;
 };
 
-Header scan(std::string_view text, std::size_t step) {
-  HeaderScanner scanner;
+Header scan(std::string_view text, std::size_t step, bool dot_stuffed = false) {
+  HeaderScanner scanner(dot_stuffed);
   Header header;
   for (std::size_t at = 0; at < text.size() && !scanner.ended(); at += step) {
     header.octets += scanner.feed(text.substr(at, step));
@@ -229,6 +229,50 @@ TEST(HeaderScanner, CountsHopsAndFindsTheEnd) {
       EXPECT_EQ(header.ended, one.awaited.ended) << one.text << " by " << step;
       EXPECT_EQ(header.octets, one.awaited.octets) << one.text << " by " << step;
     }
+  }
+}
+
+// RFC 5321 section 4.5.2: by DATA a dot in front of a line is not the line's.
+TEST(HeaderScanner, DotsInFront) {
+  const struct {
+    std::string_view text;
+    Header awaited;
+  } cases[] = {
+      {".Received: a\r\nreceived: b\r\n\r\nx", {29, 2, true}},
+      {"..Received: a\r\n..: b\r\n", {22, 0, false}},
+      {"A: b\r\n. Received: c\r\n.\tReceived: d\r\n\r\nx", {38, 0, true}},
+      {".: x\r\n", {1, 0, true}},
+      {".\r\n", {1, 0, true}},
+      {"A: b\r\n..\r\n", {8, 0, true}},
+      {".", {1, 0, false}},
+  };
+  for (const auto& one : cases) {
+    for (std::size_t step = 1; step <= one.text.size() + 1; ++step) {
+      EXPECT_EQ(scan(one.text, step, true).hops, one.awaited.hops) << one.text << " by " << step;
+      EXPECT_EQ(scan(one.text, step, true).ended, one.awaited.ended) << one.text << " by " << step;
+      EXPECT_EQ(scan(one.text, step, true).octets, one.awaited.octets) << one.text << " by " << step;
+    }
+  }
+  // BDAT doubles no dots.
+  EXPECT_EQ(scan(".Received: a\r\n", 1).hops, 0U);
+  EXPECT_TRUE(scan("A: b\r\n. c\r\n", 1).ended);
+  // The decoder tells the scanner how the content comes.
+  EXPECT_EQ(decode(".Received: a\r\n\r\n.\r\n", true, nullptr).hops, 1U);
+  EXPECT_EQ(decode(".Received: a\r\n\r\n", false, nullptr).hops, 0U);
+  EXPECT_EQ(decode("A: b\r\n. \xc3\xbc\r\n\r\n.\r\n", true, nullptr).flags,
+            content_dot_stuffed | content_eight_bit_header);
+}
+
+TEST(HeaderScanner, AFragmentIsNoField) {
+  for (const std::string_view text : {"Subject", "A: b\r\nSub ", "A: b\r\n\r", ".", "A: b\r\n."}) {
+    HeaderScanner scanner(true);
+    scanner.feed(text);
+    EXPECT_TRUE(scanner.ends_in_fragment()) << text;
+  }
+  for (const std::string_view text : {"", "A:", "A: b", "A: b\r", "A: b\r\n", "A: b\r\n c", "A: b\r\n. ", "x y", "\r\n"}) {
+    HeaderScanner scanner(true);
+    scanner.feed(text);
+    EXPECT_FALSE(scanner.ends_in_fragment()) << text;
   }
 }
 
