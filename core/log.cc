@@ -96,15 +96,18 @@ LogRing::LogRing(std::size_t capacity) : records_(capacity) {
 }
 
 LogRecord* LogRing::begin() {
+  POSTERN_ASSERT(!open_);
   const std::uint64_t head = head_.load(std::memory_order_relaxed);
   if (head - tail_.load(std::memory_order_acquire) == records_.size()) {
     dropped_.fetch_add(1, std::memory_order_relaxed);
     return nullptr;
   }
+  open_ = true;
   return &records_[head & (records_.size() - 1)];
 }
 
 void LogRing::commit() {
+  open_ = false;
   head_.store(head_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
 }
 

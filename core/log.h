@@ -54,8 +54,10 @@ class LogRing {
   alignas(64) std::atomic<std::uint64_t> head_{0};  // next to write
   alignas(64) std::atomic<std::uint64_t> tail_{0};  // next to read
   std::atomic<std::uint64_t> dropped_{0};
+  bool open_ = false;  // the producer's: a line is being written
 };
 
+// One at a time a ring: the next may begin when this one has ended.
 // LogLine(ring, now, Severity::info, "accepted").add("id", id).add("from", sender);   // written at the end of life
 class LogLine {
  public:

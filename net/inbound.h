@@ -18,6 +18,10 @@
 #include "net/intake.h"
 #include "net/smtp/server_session.h"
 
+namespace postern::policy {
+struct Bar;
+}
+
 namespace postern::net {
 
 namespace users {
@@ -68,6 +72,8 @@ class Inbound {
   void ask_login(const smtp::Step& step);
   void login_answered();
   void note_login(const smtp::Step& step);
+  void log_login(const smtp::Step& step);
+  void log_bar(const policy::Bar& bar, std::string_view user);
   void count_machines(std::string_view name);
   void hold_account(std::string_view why);
 

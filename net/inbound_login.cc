@@ -2,7 +2,6 @@
 #include <string>
 #include <utility>
 
-#include "net/caretaker.h"
 #include "net/inbound.h"
 #include "net/users/credentials.h"
 #include "net/worker_server.h"
@@ -89,16 +88,7 @@ void Inbound::note_login(const smtp::Step& step) {
   const bool success = ended.kind == sasl::Step::Kind::success;
   const core::IpAddress& machine = session_.client().address;
   (success ? server_.counters().logins_accepted : server_.counters().logins_refused).add();
-  core::LogLine line(server_.log(), server_.now(), core::Severity::info, success ? "login" : "login_failed");
-  line.add("service", server_.settings().services[session_.service()].name)
-      .add("client", machine)
-      .add("user", ended.user)
-      .add("mechanism", sasl::name_of(step.mechanism));
-  if (!success) {
-    line.add("reason", sasl::name_of(ended.failure));
-    if (ended.token_fault != sasl::TokenFault::none) line.add("token", sasl::text_of(ended.token_fault));
-    line.flood_key(machine.low() ^ machine.high() ^ 0x535);
-  }
+  log_login(step);
   policy::GuessGuard* guard = server_.shared().guard;
   if (guard == nullptr) return;
   const policy::GuardRules& rules = server_.snapshot().guard;
@@ -109,17 +99,34 @@ void Inbound::note_login(const smtp::Step& step) {
   }
   if (!ended.counts_as_guess) return;
   const policy::NewBars bars = guard->record_failure(rules, machine, name, server_.now());
-  for (const policy::Bar& bar : bars.made()) {
-    core::LogLine barred(server_.log(), server_.now(), core::Severity::warning, "barred");
-    barred.add("kind", policy::bar_kind_name(bar.kind));
-    if (bar.kind == policy::BarKind::name) {
-      barred.add("user", ended.user);
-    } else {
-      barred.add("network", policy::barred_network(bar.kind, machine).text());
-    }
-    const std::int64_t now = server_.now().boot_ns / core::kNanosecondsPerSecond;
-    barred.add("seconds", static_cast<std::uint64_t>(bar.until_boot_seconds - now));
+  for (const policy::Bar& bar : bars.made()) log_bar(bar, ended.user);
+}
+
+// A line at a time: a LogLine is written when it ends.
+void Inbound::log_login(const smtp::Step& step) {
+  const sasl::Step& ended = *step.login;
+  const bool success = ended.kind == sasl::Step::Kind::success;
+  const core::IpAddress& machine = session_.client().address;
+  core::LogLine line(server_.log(), server_.now(), core::Severity::info, success ? "login" : "login_failed");
+  line.add("service", server_.settings().services[session_.service()].name)
+      .add("client", machine)
+      .add("user", ended.user)
+      .add("mechanism", sasl::name_of(step.mechanism));
+  if (success) return;
+  line.add("reason", sasl::name_of(ended.failure));
+  if (ended.token_fault != sasl::TokenFault::none) line.add("token", sasl::text_of(ended.token_fault));
+  line.flood_key(machine.low() ^ machine.high() ^ 0x535);
+}
+
+void Inbound::log_bar(const policy::Bar& bar, std::string_view user) {
+  core::LogLine line(server_.log(), server_.now(), core::Severity::warning, "barred");
+  line.add("kind", policy::bar_kind_name(bar.kind));
+  if (bar.kind == policy::BarKind::name) {
+    line.add("user", user);
+  } else {
+    line.add("network", policy::barred_network(bar.kind, session_.client().address).text());
   }
+  line.add("seconds", static_cast<std::uint64_t>(bar.until_boot_seconds - server_.now().boot_ns / core::kNanosecondsPerSecond));
 }
 
 // One user at many machines within an hour is a password that got about.
@@ -132,8 +139,7 @@ void Inbound::count_machines(std::string_view name) {
 }
 
 void Inbound::hold_account(std::string_view why) {
-  Caretaker* caretaker = server_.shared().caretaker.load(std::memory_order_acquire);
-  if (caretaker != nullptr && session_.account() != nullptr) caretaker->hold(session_.account()->name, why);
+  if (session_.account() != nullptr) server_.shared().holds.add(session_.account()->name, why);
 }
 
 }  // namespace postern::net

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "net/admin/commands.h"
+#include "net/user_options.h"
 #include "net/version.h"
 
 int main(int count, char** words) {
@@ -55,6 +56,19 @@ int main(int count, char** words) {
   CLI::App* status = app.add_subcommand("status", "Print the counters of the running server.");
   status->add_option("--socket", socket, "Control socket of the server (admin.socket)")->capture_default_str();
 
+  std::string machine;
+  std::string user;
+  CLI::App* guard = app.add_subcommand("guard", "Who is barred for guessing passwords.");
+  guard->require_subcommand(1);
+  guard->add_option("--socket", socket, "Control socket of the server (admin.socket)")->capture_default_str();
+  guard->fallthrough();
+  CLI::App* guard_list = guard->add_subcommand("list", "Every bar, a line each");
+  CLI::App* guard_clear = guard->add_subcommand("clear", "Lift the bars of a machine, a network or a user name");
+  guard_clear->add_option("MACHINE", machine, "Address or prefix, such as 192.0.2.7 or 2001:db8::/48");
+  guard_clear->add_option("--name", user, "User name");
+
+  UserOptions users(app);
+
   std::string spool;
   std::string folder;
   CLI::App* spool_command = app.add_subcommand("spool", "Work on a spool offline.");
@@ -77,7 +91,16 @@ int main(int count, char** words) {
   if (*show) return request_command(socket, "queue show " + queue_id);
   if (*retry) return request_command(socket, "queue retry " + queue_id);
   if (*remove) return request_command(socket, "queue remove " + queue_id);
+  if (*guard_list) return request_command(socket, "guard list");
+  if (*guard_clear) {
+    if (machine.empty() == user.empty()) {
+      fmt::print(stderr, "postern: guard clear: name one machine, or one user with --name\n");
+      return 2;
+    }
+    return request_command(socket, user.empty() ? "guard clear machine " + machine : "guard clear name " + user);
+  }
   if (*status) return request_command(socket, "status");
+  if (const auto status_of_users = users.run()) return *status_of_users;
   if (*dump) return spool_dump_command(spool, folder);
   if (*demo) return demo_command();
   if (*version) fmt::print("postern {}\n", kVersion);

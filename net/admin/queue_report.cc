@@ -9,21 +9,7 @@
 namespace postern::net::admin {
 namespace {
 
-std::string printable(std::string_view text) {
-  std::string out;
-  core::append_escaped(text, false, out);
-  return out;
-}
-
 std::string path(std::string_view address) { return "<" + printable(address) + ">"; }
-
-// "45s", "12m", "3h05m", "4d02h"
-std::string duration(std::int64_t seconds) {
-  if (seconds < 60) return fmt::format("{}s", std::max<std::int64_t>(seconds, 0));
-  if (seconds < 3600) return fmt::format("{}m", seconds / 60);
-  if (seconds < 86400) return fmt::format("{}h{:02}m", seconds / 3600, seconds % 3600 / 60);
-  return fmt::format("{}d{:02}h", seconds / 86400, seconds % 86400 / 3600);
-}
 
 std::string next_attempt(const QueuedMessage& message, const core::Time& now) {
   if (message.in_attempt) return "now";
@@ -52,6 +38,19 @@ std::string error_text(const delivery::LastError& error) {
 }
 
 }  // namespace
+
+std::string duration(std::int64_t seconds) {
+  if (seconds < 60) return fmt::format("{}s", std::max<std::int64_t>(seconds, 0));
+  if (seconds < 3600) return fmt::format("{}m", seconds / 60);
+  if (seconds < 86400) return fmt::format("{}h{:02}m", seconds / 3600, seconds % 3600 / 60);
+  return fmt::format("{}d{:02}h", seconds / 86400, seconds % 86400 / 3600);
+}
+
+std::string printable(std::string_view text) {
+  std::string out;
+  core::append_escaped(text, false, out);
+  return out;
+}
 
 std::string queue_list_heading() {
   return fmt::format("{:<13}  {:>9}  {:>6}  {:>5}  {:<9}  {}\n", "ID", "OCTETS", "AGE", "TRIES", "NEXT",

@@ -3,12 +3,19 @@
 // Called in the turn of the worker that owns the message (through Server::on_worker). Text building, cold.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "core/clock.h"
 #include "net/delivery/message_queue.h"
 
 namespace postern::net::admin {
+
+// What a stranger said, fit for a terminal: everything but printable characters escaped, as in the log.
+[[nodiscard]] std::string printable(std::string_view text);
+// "45s", "12m", "3h05m", "4d02h"
+[[nodiscard]] std::string duration(std::int64_t seconds);
 
 // The heading of the list, with its newline.
 [[nodiscard]] std::string queue_list_heading();

@@ -10,6 +10,7 @@
 
 #include "net/admin/control.h"
 #include "net/admin/queue_report.h"
+#include "net/clock_now.h"
 #include "net/queue_id.h"
 #include "net/server.h"
 
@@ -167,9 +168,52 @@ std::string status(Server& server) {
     });
     if (!answered) return error("a worker does not answer");
   }
+  if (server.guard() != nullptr) {
+    const policy::GuessGuard::Counters guard = server.guard()->counters();
+    sums["guard_failures"] = guard.failures;
+    for (const std::uint64_t made : guard.bars_made) sums["guard_bars_made"] += made;
+    sums["guard_bars_in_overflow"] = guard.bars_in_overflow;
+    sums["guard_failures_forgotten"] = guard.failures_forgotten;
+  }
   std::string out = "ok\n";
   for (const auto& [name, value] : sums) out += fmt::format("{} {}\n", name, value);
   return out;
+}
+
+std::string guard_list(const policy::GuessGuard& guard) {
+  std::string out = "ok\n";
+  std::size_t bars = 0;
+  guard.list(clock_now(), [&](const policy::GuessGuard::Listed& bar) {
+    ++bars;
+    const std::string_view kind = policy::bar_kind_name(bar.kind);
+    if (bar.kind == policy::BarKind::overflow) {
+      out += fmt::format("{:<9} {} bars that found no room, up to {}\n", kind, bar.bars, admin::duration(bar.remaining_seconds));
+      return;
+    }
+    const std::string what = bar.kind != policy::BarKind::name ? bar.network.text()
+                             : bar.name.empty()                ? fmt::format("(name with hash {:016x})", bar.name_hash)
+                                                               : admin::printable(bar.name);
+    out += fmt::format("{:<9} {:<43} {:>12} left, {} in a row\n", kind, what, admin::duration(bar.remaining_seconds), bar.bars);
+  });
+  return out + fmt::format("{} bars\n", bars);
+}
+
+std::string guard_clear(policy::GuessGuard& guard, std::string_view which, std::string_view value) {
+  if (which == "name") return fmt::format("ok\n{} bars lifted\n", guard.clear_name(value, clock_now()));
+  std::string why;
+  const auto prefix = core::IpPrefix::parse(value, &why);
+  if (!prefix) return error(why);
+  return fmt::format("ok\n{} bars lifted\n", guard.clear(*prefix, clock_now()));
+}
+
+std::string guard_request(Server& server, const std::vector<std::string_view>& words, std::string_view request) {
+  if (server.guard() == nullptr) return error("no service offers AUTH, so nobody is barred");
+  if (words.size() == 2 && words[1] == "list") return guard_list(*server.guard());
+  if (words.size() >= 4 && words[1] == "clear" && (words[2] == "machine" || words[2] == "name")) {
+    // A name may hold blanks: all the rest of the line is it.
+    return guard_clear(*server.guard(), words[2], request.substr(static_cast<std::size_t>(words[3].data() - request.data())));
+  }
+  return error("usage: guard list | clear machine ADDRESS-OR-PREFIX | clear name USER");
 }
 
 }  // namespace
@@ -179,7 +223,8 @@ std::string answer_request(Server& server, std::string_view request) {
   if (words.empty()) return error("an empty request");
   if (words[0] == "queue") return queue_request(server, words);
   if (words[0] == "status" && words.size() == 1) return status(server);
-  return error("unknown request; there are queue and status");
+  if (words[0] == "guard") return guard_request(server, words, request);
+  return error("unknown request; there are queue, guard and status");
 }
 
 }  // namespace postern::net

@@ -9,18 +9,13 @@
 #include "core/log_format.h"
 #include "core/spool_dump.h"
 #include "net/admin/commands.h"
+#include "net/admin/queue_report.h"
 #include "net/delivery/recipient_state.h"
 #include "net/queue_id.h"
 #include "net/smtp/envelope.h"
 
 namespace postern::net {
 namespace {
-
-std::string printable(std::string_view text) {
-  std::string out;
-  core::append_escaped(text, false, out);
-  return out;
-}
 
 // The envelope as text: what another server, or a person, needs to send the message on.
 std::string describe(const core::DumpedItem& item) {
@@ -29,13 +24,13 @@ std::string describe(const core::DumpedItem& item) {
   std::string accepted;
   core::append_utc(item.info.accepted_unix_ns, accepted);
   std::string text = fmt::format("accepted {}\nclient {}\nfrom <{}>\n", accepted, reader->session().client.text(),
-                                 printable(reader->sender().reverse_path));
+                                 admin::printable(reader->sender().reverse_path));
   delivery::MessageState state(reader->recipient_count());
   if (!item.state.empty() && !state.decode(item.state, reader->recipient_count())) text += "state unreadable\n";
   std::uint32_t ordinal = 0;
   for (auto at = reader->first(); const auto recipient = reader->next(at); ++ordinal) {
     const bool pending = state.status(ordinal) == delivery::RecipientStatus::pending;
-    text += fmt::format("{} <{}>\n", pending ? "to" : "done", printable(recipient->forward_path));
+    text += fmt::format("{} <{}>\n", pending ? "to" : "done", admin::printable(recipient->forward_path));
   }
   return text;
 }
