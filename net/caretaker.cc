@@ -1,7 +1,7 @@
 #include "net/caretaker.h"
 
 #include <chrono>
-#include <utility>
+#include <string>
 
 #include "net/server.h"
 
@@ -10,7 +10,6 @@ namespace {
 
 constexpr auto kPeriod = std::chrono::seconds(1);
 constexpr int kSavePeriods = 30;
-constexpr std::size_t kHoldsMax = 1000;
 
 }  // namespace
 
@@ -25,19 +24,13 @@ Caretaker::~Caretaker() {
   thread_.join();
 }
 
-void Caretaker::hold(std::string_view user, std::string_view why) {
-  const std::lock_guard lock(mutex_);
-  if (holds_.size() >= kHoldsMax) return;
-  holds_.push_back({std::string(user), std::string(why)});
-}
-
 void Caretaker::run() {
   int periods = 0;
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     changed_.wait_for(lock, kPeriod, [this] { return stopping_; });
     lock.unlock();
-    hold_asked();
+    server_.hold_accounts();
     refresh_users();
     server_.renew_certificates();
     if (++periods % kSavePeriods == 0) server_.save_state();
@@ -45,15 +38,6 @@ void Caretaker::run() {
   }
   lock.unlock();
   server_.save_state();
-}
-
-void Caretaker::hold_asked() {
-  std::vector<Hold> asked;
-  {
-    const std::lock_guard lock(mutex_);
-    asked.swap(holds_);
-  }
-  for (const Hold& each : asked) server_.hold_account(each.user, each.why);
 }
 
 void Caretaker::refresh_users() {

@@ -1,5 +1,5 @@
 // What a server does beside its workers, once a second: takes in changed certificates and changed users, holds accounts that
-// tripped a limit, and keeps what must survive a restart (bars, quotas) on disk.
+// tripped a limit (HoldRequests), and keeps what must survive a restart (bars, quotas) on disk.
 //
 // Thread: its own. Started after the workers, stopped before them.
 #pragma once
@@ -7,9 +7,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
-#include <string>
 #include <thread>
-#include <vector>
 
 #include "core/result.h"
 
@@ -24,13 +22,8 @@ class Caretaker {
   Caretaker(const Caretaker&) = delete;
   Caretaker& operator=(const Caretaker&) = delete;
 
-  // From any thread, workers included: the account is to be held. Bounded; what does not fit is dropped and asked again
-  // when the account trips the limit again.
-  void hold(std::string_view user, std::string_view why);
-
  private:
   void run();
-  void hold_asked();
   void refresh_users();
 
   Server& server_;
@@ -38,11 +31,6 @@ class Caretaker {
   std::condition_variable changed_;
   bool stopping_ = false;
   bool users_failed_ = false;  // said once, until it works again
-  struct Hold {
-    std::string user;
-    std::string why;
-  };
-  std::vector<Hold> holds_;
   std::thread thread_;
 };
 

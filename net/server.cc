@@ -128,7 +128,6 @@ core::Result<std::unique_ptr<Server>> Server::start(policy::Settings settings) {
   if (auto started = server->start_workers(); !started) return std::unexpected(started.error());
   if (auto listening = server->start_listeners(); !listening) return std::unexpected(listening.error());
   server->caretaker_ = std::make_unique<Caretaker>(*server);
-  server->shared_->caretaker.store(server->caretaker_.get(), std::memory_order_release);
   return server;
 }
 
@@ -261,7 +260,6 @@ void Server::run_worker(std::size_t index) {
 }
 
 bool Server::stop() {
-  shared_->caretaker.store(nullptr, std::memory_order_release);
   const std::int64_t seconds = settings_.queue.drain_seconds;
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     WorkerServer* program = shared_->servers[i].load(std::memory_order_acquire);

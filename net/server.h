@@ -74,7 +74,8 @@ class Server {
   void renew_certificates();
   // Empty: all is well. Else what is wrong with the user store.
   [[nodiscard]] std::string refresh_users();
-  void hold_account(const std::string& user, const std::string& why);
+  // Those that the workers asked for.
+  void hold_accounts();
   // Bars and quotas, for the next start.
   void save_state();
 

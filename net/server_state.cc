@@ -92,11 +92,13 @@ std::string Server::refresh_users() {
   return refreshed ? std::string() : refreshed.error().text;
 }
 
-void Server::hold_account(const std::string& user, const std::string& why) {
-  if (credentials_ == nullptr) return;
-  const auto held = credentials_->hold(user);
-  if (held && *held) log_line(core::Severity::warning, "account_held", user + ": " + why);
-  if (!held) log_line(core::Severity::error, "account_not_held", user + ": " + held.error().text);
+void Server::hold_accounts() {
+  for (const auto& [user, why] : shared_->holds.take()) {
+    if (credentials_ == nullptr) continue;
+    const auto held = credentials_->hold(user);
+    if (held && *held) log_line(core::Severity::warning, "account_held", user + ": " + why);
+    if (!held) log_line(core::Severity::error, "account_not_held", user + ": " + held.error().text);
+  }
 }
 
 }  // namespace postern::net

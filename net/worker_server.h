@@ -20,6 +20,7 @@
 #include "net/delivery/lane.h"
 #include "net/delivery/message_queue.h"
 #include "net/held_input.h"
+#include "net/hold_requests.h"
 #include "net/inbound.h"
 #include "net/machine_limits.h"
 #include "net/snapshot.h"
@@ -31,7 +32,6 @@
 
 namespace postern::net {
 
-class Caretaker;
 class Resolver;
 class WorkerServer;
 
@@ -44,7 +44,7 @@ struct Shared {
   users::Credentials* credentials = nullptr;       // nullptr: no service offers AUTH
   policy::GuessGuard* guard = nullptr;             // nullptr: nobody is barred
   policy::RateLimits* rates = nullptr;             // nullptr: no quotas
-  std::atomic<Caretaker*> caretaker{nullptr};      // while the server runs
+  HoldRequests holds;                              // for the caretaker
   std::atomic<std::uint32_t> connections_open{0};
   std::vector<std::atomic<WorkerServer*>> servers; // by worker; set before a worker's first turn
 

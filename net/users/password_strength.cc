@@ -7,6 +7,7 @@
 #include <openssl/mem.h>
 #include <zxcvbn.h>
 
+#include "net/users/guesses.h"
 #include "net/users/password_hash.h"
 #include "policy/unicode_fold.h"
 
@@ -14,29 +15,16 @@ namespace postern::net::users {
 namespace {
 
 constexpr std::size_t kJudgedBytesMax = 100;  // more adds nothing but time
-constexpr std::size_t kWordBytesMin = 3;      // of the account's own words; shorter ones are in everything
 constexpr std::size_t kWordsMax = 64;
 
 struct FreeInfo {
   void operator()(ZxcMatch_t* info) const { ZxcvbnFreeInfo(info); }
 };
 
-// A text, and its parts between what is neither letter nor digit: "anna.meier@example.net" gives anna, meier, example,
-// net.
+// zxcvbn compares each of them with each part of the password.
 void add_words(std::string_view text, std::vector<std::string>& words) {
-  const auto is_word = [](char c) {
-    const auto octet = static_cast<unsigned char>(c);
-    return (octet >= '0' && octet <= '9') || ((octet | 0x20) >= 'a' && (octet | 0x20) <= 'z') || octet >= 0x80;
-  };
-  const auto add = [&words](std::string_view word) {
-    if (word.size() >= kWordBytesMin && words.size() < kWordsMax) words.emplace_back(word.substr(0, kJudgedBytesMax));
-  };
-  add(text);
-  for (std::size_t i = 0; i < text.size();) {
-    std::size_t end = i;
-    while (end < text.size() && is_word(text[end])) ++end;
-    if (end > i && end - i < text.size()) add(text.substr(i, end - i));
-    i = end + 1;
+  for (const std::string& word : words_of(text)) {
+    if (words.size() < kWordsMax) words.push_back(word.substr(0, kJudgedBytesMax));
   }
 }
 
