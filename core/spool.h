@@ -41,7 +41,7 @@ struct SpoolOptions {
   std::uint32_t log_number = 0;  // unique in the spool folder; part of every ItemId
   std::uint64_t segment_bytes = 32u << 20;
   std::uint32_t segments_kept = 4;               // prewritten and kept even when idle
-  std::uint32_t commits_in_flight = 2;           // writes under way at once; chosen in docs/decisions/
+  std::uint32_t commits_in_flight = 2;           // writes under way at once; chosen in docs/decisions/0001
   std::uint32_t commit_bytes = 1u << 20;         // a commit's buffer; bounds inline items
   std::uint32_t inline_bytes_max = 256u << 10;   // larger bodies go to a file of their own
   std::uint64_t disk_reserve_bytes = 64u << 20;  // left free on the file system
