@@ -77,7 +77,7 @@ class CommandLine(LifeCase):
             (base.replace("127.0.0.1/32", "127.0.0.300/32") + service, 3, None, ["127.0.0.300/32"]),
             (base + service.replace("127.0.0.1:0", "127.0.0.1"), 7, None, ["port"]),
             (base + service + "access = [\"any\"\n[service.relay]\n", None, None, []),
-            (base + service + "tls = \"starttls\"\n", 8, None, ["tls"]),
+            (base + service + "tls = \"startls\"\n", 8, None, ["tls", "starttls"]),
             (base + service + service, None, None, ["smtp"]),
             (base + service + "[[route]]\ndomain = \"*\"\nto = [\"ftp:127.0.0.1:25\"]\n", 10, None, ["ftp"]),
             (base + "workers = -1\n" + service, 5, None, ["workers"]),

@@ -312,7 +312,7 @@ TEST(Services, StandAlone) {
 TEST(RuleNames, AreDistinct) {
   std::set<std::string_view> names;
   for (int i = 0; i <= static_cast<int>(kLastRule); ++i) names.insert(rule_name(static_cast<Rule>(i)));
-  EXPECT_EQ(names.size(), static_cast<std::size_t>(Rule::open_relay) + 1);
+  EXPECT_EQ(names.size(), static_cast<std::size_t>(kLastRule) + 1);
   EXPECT_EQ(rule_name(Rule::require_auth), "require_auth");
   EXPECT_EQ(rule_name(Rule::forged_local), "forged_local");
   EXPECT_EQ(rule_name(Rule::client_unknown), "client_unknown");
