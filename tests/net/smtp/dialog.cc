@@ -4,6 +4,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "net/sasl/base64.h"
+
 namespace postern::net::smtp::test {
 namespace {
 
@@ -37,6 +39,26 @@ int hex(char c) {
   return -1;
 }
 
+std::string base64(std::string_view octets) {
+  std::string text(sasl::base64_bytes(octets.size()), '\0');
+  sasl::base64_encode(octets, {text.data(), text.size()});
+  return text;
+}
+
+bool unescape(std::string_view text, std::string& out);
+
+// "{text}" behind "\\b": its base 64. Returns the octets read, 0: no end.
+std::size_t unescape_base64(std::string_view text, std::string& out) {
+  if (!text.starts_with('{')) return 0;
+  std::size_t end = 1;
+  while (end < text.size() && text[end] != '}') end += text[end] == '\\' ? 2 : 1;
+  if (end >= text.size()) return 0;
+  std::string octets;
+  if (!unescape(text.substr(1, end - 1), octets)) return 0;
+  out += base64(octets);
+  return end + 1;
+}
+
 bool unescape(std::string_view text, std::string& out) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '\\') {
@@ -45,6 +67,15 @@ bool unescape(std::string_view text, std::string& out) {
     }
     if (++i == text.size()) return false;
     switch (text[i]) {
+      case 'b': {
+        const std::size_t octets = unescape_base64(text.substr(i + 1), out);
+        if (octets == 0) return false;
+        i += octets;
+        break;
+      }
+      case '}':
+        out += '}';
+        break;
       case 'r':
         out += '\r';
         break;
@@ -91,11 +122,83 @@ bool parse_octets(std::string_view rest, std::string& octets) {
   return true;
 }
 
+// In a pattern only \\b{} is more than what it shows.
+bool unescape_pattern(std::string_view text, std::string& out) {
+  for (;;) {
+    const std::size_t at = text.find("\\b{");
+    out += text.substr(0, at);
+    if (at == std::string_view::npos) return true;
+    const std::size_t octets = unescape_base64(text.substr(at + 2), out);
+    if (octets == 0) return false;
+    text.remove_prefix(at + 2 + octets);
+  }
+}
+
+std::string_view cut_word(std::string_view& text) {
+  const std::string_view word = text.substr(0, text.find(' '));
+  text = trim(text.substr(word.size()));
+  return word;
+}
+
+bool parse_user_word(std::string_view word, policy::UserRecord& record) {
+  const std::size_t equals = word.find('=');
+  if (equals == std::string_view::npos) {
+    record.may_relay |= word == "relay";
+    record.disabled |= word == "disabled";
+    record.held |= word == "held";
+    return word == "relay" || word == "disabled" || word == "held";
+  }
+  const std::string_view key = word.substr(0, equals);
+  const std::string value(word.substr(equals + 1));
+  const auto number = static_cast<std::uint32_t>(std::strtoul(value.c_str(), nullptr, 10));
+  if (key == "sender") {
+    record.senders.push_back(value);
+  } else if (key == "messages_per_hour") {
+    record.limits.messages_per_hour = number;
+  } else if (key == "recipients_per_hour") {
+    record.limits.recipients_per_hour = number;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+bool parse_user(std::string_view text, Dialog& dialog) {
+  DialogUser user;
+  user.record.name = cut_word(text);
+  user.password = cut_word(text);
+  if (user.password.empty()) return false;
+  while (!text.empty()) {
+    if (!parse_user_word(cut_word(text), user.record)) return false;
+  }
+  dialog.users.push_back(std::move(user));
+  return true;
+}
+
+bool needs_memory(const DialogStep& step) {
+  switch (step.act) {
+    case DialogAct::login:
+    case DialogAct::clock:
+    case DialogAct::admit:
+    case DialogAct::store:
+    case DialogAct::unavailable:
+    case DialogAct::logged:
+      return true;
+    case DialogAct::handshake:
+      return !step.text.empty();
+    default:
+      return false;
+  }
+}
+
 bool parse_directive(std::string_view line, int number, Dialog& dialog) {
   static const std::map<std::string_view, DialogAct> acts = {
-      {"@close", DialogAct::close},     {"@drop", DialogAct::drop},   {"@flags", DialogAct::flags},
-      {"@none", DialogAct::no_content}, {"@login", DialogAct::login}, {"@clock", DialogAct::clock},
-      {"@admit", DialogAct::admit},     {"@store", DialogAct::store}};
+      {"@close", DialogAct::close},         {"@drop", DialogAct::drop},
+      {"@flags", DialogAct::flags},         {"@none", DialogAct::no_content},
+      {"@login", DialogAct::login},         {"@clock", DialogAct::clock},
+      {"@admit", DialogAct::admit},         {"@store", DialogAct::store},
+      {"@handshake", DialogAct::handshake}, {"@unavailable", DialogAct::unavailable},
+      {"@logged", DialogAct::logged}};
   const std::string_view word = line.substr(0, line.find(' '));
   const std::string_view rest = trim(line.substr(word.size()));
   if (const auto act = acts.find(word); act != acts.end()) {
@@ -111,6 +214,7 @@ bool parse_directive(std::string_view line, int number, Dialog& dialog) {
     dialog.client = rest;
     return true;
   }
+  if (word == "@user") return parse_user(rest, dialog);
   const std::size_t equals = rest.find('=');
   if (word != "@set" || equals == std::string_view::npos) return false;
   dialog.settings[std::string(trim(rest.substr(0, equals)))] = trim(rest.substr(equals + 1));
@@ -122,7 +226,9 @@ bool parse_line(std::string_view line, int number, Dialog& dialog) {
   if (line.front() == '@') return parse_directive(trim(line), number, dialog);
   if (line.starts_with("S:")) {
     line.remove_prefix(line.starts_with("S: ") ? 3 : 2);
-    dialog.steps.push_back({DialogAct::expect, std::string(line), number});
+    std::string pattern;
+    if (!unescape_pattern(line, pattern)) return false;
+    dialog.steps.push_back({DialogAct::expect, std::move(pattern), number});
     return true;
   }
   if (line.front() != 'C' && line.front() != 'M') return false;
@@ -173,9 +279,7 @@ std::optional<Dialog> parse_dialog(std::string_view name, std::string_view text,
     }
   }
   for (const DialogStep& step : dialog.steps) {
-    const bool is_for_memory = step.act == DialogAct::login || step.act == DialogAct::clock ||
-                               step.act == DialogAct::admit || step.act == DialogAct::store;
-    if (is_for_memory && !dialog.needs_memory) {
+    if (needs_memory(step) && !dialog.needs_memory) {
       why = dialog.name + ":" + std::to_string(step.line) + ": needs @memory";
       return std::nullopt;
     }

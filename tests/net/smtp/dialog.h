@@ -5,6 +5,9 @@
 //                                 KEY: hostname, lan, ...; limits.KEY; service.KEY; service.relay.KEY; service.auth.KEY
 //   @client 127.0.2.9             where the client speaks from (default: 127.0.2.9, a stranger; the LAN is 127.0.1.0/24)
 //   @memory                       only a driver that owns clock, logins and spool can play this one
+//   @user anna@example.net secret relay
+//                                 a user and the password; then words: relay, disabled, held, sender=@example.org (each
+//                                 adds one), messages_per_hour=3 and the like
 //   C: EHLO client.example.org    the client says this line and CRLF
 //   C+ no line end                ... says this, and no CRLF
 //   C*900 x                       ... says "x" 900 times, and no CRLF
@@ -17,8 +20,14 @@
 //   @clock +301                   so many seconds pass
 //   @admit no                     there is no space for the next message
 //   @store failed                 the next message: failed | no_space
+//   @handshake                    the client does its TLS handshake; what it said since the server awaits one is lost. Then
+//                                 words: no_exporter (TLS without channel binding), certificate=NAME (verified)
+//   @unavailable                  the next question about a login finds no answer
+//   @logged failure anna PLAIN bad-credentials guess
+//                                 what log and guess guard hear of the login that ended last; * as in S
 //
-// In C and M: \r \n \t \\ and \xHH are the octets they name. @login, @clock, @admit, @store need @memory.
+// In C, M and S: \b{text} is the text in base 64. In C and M, and within \b{}: \r \n \t \\ \} and \xHH are the octets
+// they name. @login, @clock, @admit, @store, @unavailable, @logged and the words of @handshake need @memory.
 // Parsing only: who plays it is another file's business (memory_driver.h).
 #pragma once
 
@@ -27,6 +36,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "policy/user.h"
 
 namespace postern::net::smtp::test {
 
@@ -42,6 +53,9 @@ enum class DialogAct {
   clock,  // text: seconds
   admit,  // text: "no"
   store,  // text: "failed" or "no_space"
+  handshake,    // text: words
+  unavailable,
+  logged,  // text: a pattern
 };
 
 struct DialogStep {
@@ -50,11 +64,17 @@ struct DialogStep {
   int line = 0;  // in the file
 };
 
+struct DialogUser {
+  policy::UserRecord record;
+  std::string password;
+};
+
 struct Dialog {
   std::string name;
   std::string client = "127.0.2.9";
   bool needs_memory = false;
   std::map<std::string, std::string> settings;  // over the defaults: "service.errors" -> "3"
+  std::vector<DialogUser> users;
   std::vector<DialogStep> steps;
 
   // The settings file this dialog asks for. A driver may put its own values in `settings` before.

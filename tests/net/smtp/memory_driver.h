@@ -1,5 +1,7 @@
 // Drives a ServerSession in memory: feeds octets cut in a chosen way, answers its questions, keeps what it hands out.
 //
+// TLS is made up: while a handshake is awaited, what the client says is lost, as it is in net/inbound_tls (there, what
+// comes after the reply is the handshake's). Random numbers are always the same ones.
 // Used by the dialog tests, by the unit tests of the session, and by the fuzzer, whose oracle is that the cuts change
 // nothing. Thread: one.
 #pragma once
@@ -15,8 +17,10 @@
 #include "net/smtp/server_session.h"
 #include "policy/login_table.h"
 #include "policy/policy_snapshot.h"
+#include "policy/rate_limits.h"
 
 #include "tests/net/smtp/dialog.h"
+#include "tests/net/smtp/user_table.h"
 
 namespace postern::net::smtp::test {
 
@@ -44,6 +48,11 @@ class MemoryDriver {
   void greet();
   void feed(std::string_view octets, Cut cut, std::mt19937_64& random);
   void feed(std::string_view octets);  // whole
+  // The client's TLS handshake, which the session must await. `facts` outlives the driver.
+  void handshake(const TlsFacts& facts);
+  [[nodiscard]] bool awaits_handshake() const { return awaits_handshake_; }
+  // Who can log in; outlives the driver. None: every login is answered by "unavailable".
+  void set_users(UserTable& users) { users_ = &users; }
 
   ServerSession& session() { return *session_; }
   core::BlockPool& pool() { return pool_; }
@@ -56,6 +65,8 @@ class MemoryDriver {
   [[nodiscard]] const std::string& said() const { return said_; }
   [[nodiscard]] const std::vector<StoredMessage>& stored() const { return stored_; }
   [[nodiscard]] const std::vector<std::string>& rejected() const { return rejected_; }
+  // "success anna@example.net PLAIN", "failure anna@example.net PLAIN bad-credentials guess"
+  [[nodiscard]] const std::vector<std::string>& logins_ended() const { return logins_ended_; }
   [[nodiscard]] const std::vector<std::uint64_t>& admitted() const { return admitted_; }
   [[nodiscard]] std::uint64_t aborted() const { return aborted_; }
   // A broken promise of the session (events out of order and the like); empty: none so far.
@@ -63,17 +74,27 @@ class MemoryDriver {
 
   bool next_admit = true;
   StoreResult next_store = StoreResult::stored;
+  bool next_login = true;     // false: the next question about a login is answered by "unavailable"
+  bool late_answers = false;  // questions about logins are answered when the octets behind them have moved
 
  private:
+  [[nodiscard]] World world();
   void pump(std::string_view octets);
   bool handle(const Step& step, std::string_view octets);
   void must(bool holds, const char* what);
+  void begin_message();
+  void end_message(const Step& step);
+  void note_rejected(const Step& step);
+  void note_login(const Step& step);
+  void answer_login();
 
   const policy::PolicySnapshot& snapshot_;
   std::unique_ptr<core::BlockPool> own_pool_;
   core::BlockPool& pool_;
   std::size_t pool_used_before_;
   policy::LoginTable logins_;
+  policy::RateLimits rates_;
+  UserTable* users_ = nullptr;
   core::Time now_;
   std::vector<char> reply_memory_;
   ReplyBuffer replies_;
@@ -83,10 +104,13 @@ class MemoryDriver {
   std::string trace_;
   std::vector<StoredMessage> stored_;
   std::vector<std::string> rejected_;
+  std::vector<std::string> logins_ended_;
+  const sasl::Step* asked_ = nullptr;  // the login's question, until it is answered
   std::vector<std::uint64_t> admitted_;
   std::uint64_t aborted_ = 0;
   std::string broken_;
   bool in_message_ = false;
+  bool awaits_handshake_ = false;
   bool closed_ = false;
   bool dropped_ = false;
 };

@@ -195,7 +195,7 @@ TEST(Reply, IsBoundedAndPrintable) {
   reply::line(out, 550, "5.7.1", "a\r\n250 Ok\x1b[0m\xff", "m\nore");
   EXPECT_EQ(out.view(), "550 5.7.1 a??250 Ok?[0m? m?ore\r\n");
   out.clear();
-  reply::ehlo(out, std::string(400, 'h'), {UINT64_MAX, UINT32_MAX, true});
+  reply::ehlo(out, std::string(400, 'h'), {UINT64_MAX, UINT32_MAX, true, true, std::string(256, 'M')});
   EXPECT_TRUE(out.view().ends_with("250 HELP\r\n"));
 }
 
