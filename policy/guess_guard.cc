@@ -119,9 +119,9 @@ std::uint32_t GuessGuard::Implementation::live_until(const Key& key, std::uint32
   return stamp && now < stamp->time ? stamp->time : 0;
 }
 
-std::uint32_t GuessGuard::Implementation::overflow_until(std::uint64_t place, std::uint32_t now) const noexcept {
+std::uint32_t GuessGuard::Implementation::overflow_until(const Key& key, std::uint32_t now) const noexcept {
   if (latest_of(BarKind::overflow) <= now) return 0;
-  const std::uint32_t until = overflow.until(place);
+  const std::uint32_t until = overflow.until(overflow_hash(key));
   return now < until ? until : 0;
 }
 
@@ -133,24 +133,30 @@ bool GuessGuard::Implementation::is_known(const GuardRules& rules, const Machine
 
 Bar GuessGuard::Implementation::machine_bar(const GuardRules& rules, const core::IpAddress& client,
                                             std::uint32_t now) const noexcept {
-  if (rules.failures == 0) return {};
+  if (rules.failures == 0 || latest_of(BarKind::none) <= now) return {};
   const MachineKey machine = machine_key(client);
-  const FailureLog::Failure failure{machine, 0};
-  Bar bar = guard::bar_until(BarKind::machine, live_until(guard::key_at(FailureLevel::machine, failure), now));
-  if (!bar) {
-    // What falls on more than this machine spares it when somebody logged in from it.
-    if (!machine.v4) {
-      bar = guard::bar_until(BarKind::net56, live_until(guard::key_at(FailureLevel::net56, failure), now));
-      if (!bar) bar = guard::bar_until(BarKind::net48, live_until(guard::key_at(FailureLevel::net48, failure), now));
-    }
-    for (std::size_t level = 0; !bar && level <= static_cast<std::size_t>(FailureLevel::net48); ++level) {
-      if (machine.v4 && level > 0) break;
-      const Key key = guard::key_at(static_cast<FailureLevel>(level), failure);
-      bar = guard::bar_until(BarKind::overflow, overflow_until(overflow_hash(key), now));
-    }
-    if (bar && is_known(rules, machine, 0, now)) return {};
+  const std::size_t levels = machine.v4 ? 1 : 3;
+  Key keys[3];
+  StampTable::Places places[3];
+  bool looks[3] = {};
+  for (std::size_t i = 0; i < levels; ++i) {
+    keys[i] = guard::key_at(static_cast<FailureLevel>(i), {machine, 0});
+    looks[i] = now < latest_of(keys[i].kind);
+    if (looks[i]) places[i] = bars.fetch(keys[i].word, keys[i].table_kind());
   }
-  return bar && guard::is_never(rules, client, machine) ? Bar{} : bar;
+  Bar bar;
+  for (std::size_t i = 0; !bar && i < levels; ++i) {
+    if (!looks[i]) continue;
+    const auto stamp = bars.find(places[i], keys[i].word, keys[i].table_kind());
+    if (stamp && now < stamp->time) bar = guard::bar_until(keys[i].kind, stamp->time);
+  }
+  for (std::size_t i = 0; !bar && i < levels; ++i) {
+    bar = guard::bar_until(BarKind::overflow, overflow_until(keys[i], now));
+  }
+  if (!bar) return bar;
+  // What falls on more than this machine spares it when somebody logged in from it.
+  if (bar.kind != BarKind::machine && is_known(rules, machine, 0, now)) return {};
+  return guard::is_never(rules, client, machine) ? Bar{} : bar;
 }
 
 Bar GuessGuard::Implementation::name_bar(const GuardRules& rules, std::string_view user, const core::IpAddress& client,
@@ -158,7 +164,7 @@ Bar GuessGuard::Implementation::name_bar(const GuardRules& rules, std::string_vi
   if (rules.failures == 0 || user.empty()) return {};
   const Key key{BarKind::name, name_hash(user), false};
   Bar bar = guard::bar_until(BarKind::name, live_until(key, now));
-  if (!bar) bar = guard::bar_until(BarKind::overflow, overflow_until(overflow_hash(key), now));
+  if (!bar) bar = guard::bar_until(BarKind::overflow, overflow_until(key, now));
   if (!bar) return {};
   const MachineKey machine = machine_key(client);
   return is_known(rules, machine, key.word, now) || guard::is_never(rules, client, machine) ? Bar{} : bar;
@@ -167,8 +173,11 @@ Bar GuessGuard::Implementation::name_bar(const GuardRules& rules, std::string_vi
 // --- writers, under the lock -----------------------------------------------------------------------------------------
 
 void GuessGuard::Implementation::raise_latest(BarKind kind, std::uint32_t until) noexcept {
-  auto& last = latest[static_cast<std::size_t>(kind)];
-  if (last.load(std::memory_order_relaxed) < until) last.store(until, std::memory_order_release);
+  const auto raise = [until](std::atomic<std::uint32_t>& last) {
+    if (last.load(std::memory_order_relaxed) < until) last.store(until, std::memory_order_release);
+  };
+  raise(latest[static_cast<std::size_t>(kind)]);
+  if (kind != BarKind::name) raise(latest[static_cast<std::size_t>(BarKind::none)]);
 }
 
 BarKind GuessGuard::Implementation::place_bar(const Key& key, StampTable::Stamp stamp, std::uint32_t now,
@@ -219,9 +228,8 @@ void GuessGuard::Implementation::remember(std::uint64_t key, std::uint32_t secon
 bool GuessGuard::Implementation::lift(const Key& key, std::uint32_t now) noexcept {
   const bool lives = live_until(key, now) != 0;
   bars.erase(key.word, key.table_kind());
-  const std::uint64_t place = overflow_hash(key);
-  const bool overflows = overflow_until(place, now) != 0;
-  if (overflows) overflow.open(place);
+  const bool overflows = overflow_until(key, now) != 0;
+  if (overflows) overflow.open(overflow_hash(key));
   return lives || overflows;
 }
 

@@ -68,7 +68,7 @@ struct GuessGuard::Implementation {
   [[nodiscard]] bool is_known(const GuardRules& rules, const MachineKey& machine, std::uint64_t name,
                               std::uint32_t now) const noexcept;
   [[nodiscard]] std::uint32_t live_until(const guard::Key& key, std::uint32_t now) const noexcept;
-  [[nodiscard]] std::uint32_t overflow_until(std::uint64_t hash, std::uint32_t now) const noexcept;
+  [[nodiscard]] std::uint32_t overflow_until(const guard::Key& key, std::uint32_t now) const noexcept;
 
   // --- writers, under the lock
   Bar make_bar(const GuardRules& rules, const guard::Key& key, std::string_view name, std::uint32_t now) noexcept;
@@ -100,8 +100,8 @@ struct GuessGuard::Implementation {
   StampTable bars;   // time: the second when it ends; count: the how manieth in a row
   StampTable known;  // time: of the last success
   OverflowFilter overflow;
-  // By BarKind: no bar of this kind ends later. Readers skip the look-up when that is past: the common case is one
-  // load.
+  // By BarKind: no bar of this kind ends later; `none`: no bar that is_barred looks for. Readers skip the look-up when
+  // that is past: the common case is one load.
   std::array<std::atomic<std::uint32_t>, 6> latest{};
 
   std::mutex lock;  // all below, and who writes above

@@ -43,9 +43,14 @@ std::uint64_t StampTable::stamp_of(std::uint64_t key, std::uint8_t kind, Stamp p
   return head | (mix(mix(key + secret_) ^ head ^ secret_) & kCheckMask);
 }
 
-std::optional<StampTable::Stamp> StampTable::find(std::uint64_t key, std::uint8_t kind) const noexcept {
+StampTable::Places StampTable::fetch(std::uint64_t key, std::uint8_t kind) const noexcept {
   const Places places = places_of(key, kind);
-  __builtin_prefetch(&buckets_[places.bucket[1]]);
+  for (const std::size_t place : places.bucket) __builtin_prefetch(&buckets_[place]);
+  return places;
+}
+
+std::optional<StampTable::Stamp> StampTable::find(const Places& places, std::uint64_t key,
+                                                  std::uint8_t kind) const noexcept {
   for (const std::size_t place : places.bucket) {
     for (const Cell& cell : buckets_[place].cells) {
       if (cell.key.load(std::memory_order_relaxed) != key) continue;

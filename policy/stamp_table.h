@@ -35,6 +35,9 @@ class StampTable {
     std::uint8_t kind = 0;  // 0..7
     Stamp stamp;
   };
+  struct Places {
+    std::size_t bucket[2];  // never equal
+  };
   struct Placed {
     bool ok = false;                 // false: no cell was free, and none may be evicted
     std::uint32_t evicted_time = 0;  // of the entry that was replaced; 0: none
@@ -44,7 +47,12 @@ class StampTable {
 
   StampTable(std::size_t cells, const KeyedHash& hash);
 
-  [[nodiscard]] std::optional<Stamp> find(std::uint64_t key, std::uint8_t kind) const noexcept;
+  [[nodiscard]] std::optional<Stamp> find(std::uint64_t key, std::uint8_t kind) const noexcept {
+    return find(fetch(key, kind), key, kind);
+  }
+  // The same in two steps: who has several questions fetches all places first, and waits for memory once.
+  [[nodiscard]] Places fetch(std::uint64_t key, std::uint8_t kind) const noexcept;
+  [[nodiscard]] std::optional<Stamp> find(const Places& places, std::uint64_t key, std::uint8_t kind) const noexcept;
   // Places or replaces. Entries whose time is before `evict_before` may go for it, the earliest first.
   Placed put(const Item& item, std::uint32_t evict_before) noexcept;
   bool erase(std::uint64_t key, std::uint8_t kind) noexcept;
@@ -70,9 +78,6 @@ class StampTable {
   };
   struct alignas(64) Bucket {
     Cell cells[kCellsPerBucket];
-  };
-  struct Places {
-    std::size_t bucket[2];  // never equal
   };
 
   static std::uint8_t kind_of(std::uint64_t stamp) noexcept { return stamp >> 24 & 7; }
