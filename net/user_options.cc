@@ -7,7 +7,7 @@ namespace postern::net {
 UserOptions::UserOptions(CLI::App& app)
     : user_(app.add_subcommand("user",
                                "Users who may log in: their passwords, privileges, senders and limits. A running "
-                               "server notices every change at once.")) {
+                               "server notices a change within seconds.")) {
   user_->require_subcommand(1);
   user_->fallthrough();
   config_ = user_->add_option("--config", arguments_.config, "Settings file, which names the store (users.store)");

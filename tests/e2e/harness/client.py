@@ -1,7 +1,9 @@
 """A raw SMTP client: every octet is the test's own, nothing is quoted, checked or mended on the way."""
 
+import base64
 import re
 import socket
+import ssl
 import struct
 
 from . import environment
@@ -31,10 +33,11 @@ class Disconnected(ConnectionError):
 
 class RawClient:
     """One connection. `source`: the local address to bind; `preamble`: octets sent before anything is read (a PROXY
-    header)."""
+    header); `tls`: TLS from the first octet, for the name `server_name`."""
 
     def __init__(self, port: int, host: str = "127.0.0.1", *, source: str | None = None, preamble: bytes = b"",
-                 greet: bool = True, seconds: float | None = None):
+                 greet: bool = True, seconds: float | None = None, tls: ssl.SSLContext | None = None,
+                 server_name: str = "localhost"):
         bind = (source, 0) if source else None
         self.socket = socket.create_connection((host, port), environment.PATIENCE if seconds is None else seconds,
                                                source_address=bind)
@@ -43,8 +46,45 @@ class RawClient:
         self.greeting: Reply | None = None
         if preamble:
             self.send(preamble)
+        if tls:
+            self.wrap(tls, server_name)
         if greet:
             self.greeting = self.reply()
+
+    # --- TLS --------------------------------------------------------------------------------------------------------
+    def wrap(self, context: ssl.SSLContext, server_name: str = "localhost", session=None) -> None:
+        """The client's side of a handshake, now."""
+        if self.buffer:
+            raise AssertionError(f"plain text in front of the handshake: {self.buffer!r}")
+        plain = self.socket
+        try:
+            self.socket = context.wrap_socket(plain, server_hostname=server_name, session=session)
+        except BaseException:
+            plain.close()
+            raise
+
+    def starttls(self, context: ssl.SSLContext, server_name: str = "localhost", session=None) -> Reply:
+        """STARTTLS and, after 220, the handshake; the reply to STARTTLS."""
+        answer = self.command("STARTTLS")
+        if answer.code == 220:
+            self.wrap(context, server_name, session)
+        return answer
+
+    def auth(self, mechanism: str, *responses: bytes | str, initial: bool = True) -> Reply:
+        """AUTH with responses that do not depend on the challenges; bytes are sent in base 64, text as it is. The
+        first one goes with the command unless `initial` is off. The last reply, or the first that is no 334."""
+        lines = [base64.b64encode(each).decode() if isinstance(each, bytes) else each for each in responses]
+        first = [lines.pop(0)] if initial and lines else []
+        answer = self.command(" ".join(["AUTH", mechanism, *first]))
+        while answer.code == 334 and lines:
+            answer = self.command(lines.pop(0))
+        return answer
+
+    def auth_plain(self, user: str, password: str) -> Reply:
+        return self.auth("PLAIN", f"\0{user}\0{password}".encode())
+
+    def auth_login(self, user: str, password: str) -> Reply:
+        return self.auth("LOGIN", user.encode(), password.encode(), initial=False)
 
     def __enter__(self):
         return self

@@ -35,9 +35,12 @@ class Postern:
         self.settings = {
             "hostname": "mail.example.net", "local_domains": ["example.net"], "lan": ["127.0.0.1/32"],
             "spool": os.path.join(self.folder, "spool"), "postmaster": "postmaster@example.net",
+            "state": os.path.join(self.folder, "state"),
             "admin": {"socket": self.control}, "limits": {"connections": 10000},
             "service": [{"name": "smtp"}],
         }
+        if "dovecot" not in settings.get("users", {}):  # users come from one of them
+            self.settings["users"] = {"store": os.path.join(self.folder, "users.db")}
         self.program: process.Program | None = None
         self.ports: dict[str, int] = {}
         self.change(**settings)
@@ -107,9 +110,19 @@ class Postern:
         return [line for line in lines if "event" in line and (event is None or line["event"] == event)]
 
     # --- the command line -----------------------------------------------------------------------------------------
-    def run(self, *arguments: str, seconds: float = 60.0):
+    def run(self, *arguments: str, stdin: bytes = b"", seconds: float = 60.0):
         """Runs the program with arguments of its own; (status, stdout, stderr)."""
-        return process.run([environment.postern_binary(), *arguments], seconds=seconds)
+        return process.run([environment.postern_binary(), *arguments], stdin=stdin, seconds=seconds)
+
+    def user(self, *arguments: str, password: str | None = None) -> str:
+        """`postern user ...` on these settings; what it printed. AssertionError when it refuses. `password`: handed
+        over on standard input."""
+        stdin = b"" if password is None else password.encode("utf-8") + b"\n"
+        more = [] if password is None else ["--stdin"]
+        status, out, error = self.run("user", "--config", self.config, *arguments, *more, stdin=stdin)
+        if status != 0:
+            raise AssertionError(f"postern user {' '.join(arguments)}: {out}{error}")
+        return out
 
     def queue(self, *arguments: str):
         return self.run("queue", *arguments, "--socket", self.control)
@@ -117,3 +130,11 @@ class Postern:
 
 def route_to(port: int, domain: str = "*", protocol: str = "smtp", **more) -> dict:
     return {"domain": domain, "to": [f"{protocol}:127.0.0.1:{port}"], **more}
+
+
+def submission_services(mechanisms, *, auth=None, **more) -> list[dict]:
+    """Services "submission" (STARTTLS, port 587's way) and "submissions" (implicit TLS, port 465's), alike but for
+    that."""
+    return [{"name": name, "tls": tls, "submission": True, **more, "relay": {"require_auth": True},
+             "auth": {"mechanisms": list(mechanisms), **(auth or {})}}
+            for name, tls in (("submission", "starttls"), ("submissions", "implicit"))]
