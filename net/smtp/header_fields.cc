@@ -60,7 +60,7 @@ class TagReader {
 
 FieldName field_name_of(std::string_view name) {
   for (const KnownName& known : kKnownNames) {
-    if (equals_ignoring_case(name, known.text)) return known.name;
+    if (name.size() == known.text.size() && equals_ignoring_case(name, known.text)) return known.name;
   }
   return starts_ignoring_case(name, "Resent-") ? FieldName::resent_other : FieldName::other;
 }

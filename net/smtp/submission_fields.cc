@@ -51,7 +51,7 @@ class LineGrowth {
       const std::size_t before = field_.rfind('\n', at);
       begin_ = before == std::string_view::npos ? 0 : before + 1;
       const std::size_t feed = field_.find('\n', at);
-      end_ = feed == std::string_view::npos ? field_.size() : feed + 1;
+      end_ = feed == std::string_view::npos ? field_.size() + 2 : feed + 1;  // it may get the line end that it lacks
       growth_ = 0;
     }
     growth_ += octets;

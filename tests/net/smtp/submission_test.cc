@@ -177,6 +177,11 @@ TEST(Submission, LinesStayWithinTheirBound) {
   // The doubled dot does not count.
   EXPECT_EQ(out({}, kWhole + "." + head + room + "@y" + tail + "\r\n"),
             kWhole + "." + head + room + "@y, bert@example.net\r\n\r\n");
+  // A last line without CRLF may get one.
+  Submission chunks;
+  chunks.dot_stuffed = false;
+  EXPECT_EQ(out(chunks, head + room + "@y, bert").find("bert@example.net\r\nFrom: "), head.size() + room.size() + 4);
+  EXPECT_EQ(refusal(chunks, head + room + "x@y, bert"), too_long);
   // A line that was too long before is the service's own wish.
   EXPECT_EQ(out({}, kWhole + head + std::string(1000, 'x') + "@y" + tail + "\r\n"),
             kWhole + head + std::string(1000, 'x') + "@y, bert@example.net\r\n\r\n");
