@@ -55,7 +55,9 @@ namespace postern::policy {
 
 // From the settings file; lives in the snapshot, so that a reload counts at once.
 struct GuardRules {
-  std::uint32_t failures = 10;  // 0: nobody is barred and nothing is counted
+  // 0: nobody is barred and nothing is counted. To record a failure takes up to 16 times as many steps, and the log of
+  // failures must have room for as many: thousands are no limit at all.
+  std::uint32_t failures = 10;
   std::uint32_t within_seconds = 600;
   std::uint32_t bar_seconds = 900;
   std::uint32_t bar_max_seconds = 86400;
@@ -86,7 +88,7 @@ struct NewBars {
 struct GuessGuardOptions {
   // Secret, from the system's random numbers; the same one after a restart, or known machines are not found again.
   HashKey key{};
-  // Live bars; twice as many failures and four times as many known logins are remembered. The default: about 14 MiB.
+  // Live bars; twice as many failures and four times as many known logins are remembered. The default: about 16 MiB.
   std::size_t machines = 65536;
 };
 
