@@ -146,6 +146,10 @@ bool Session::run_handshake(Progress& progress) {
   switch (SSL_get_error(ssl_.get(), done)) {
     case SSL_ERROR_WANT_READ: progress.status = Status::need_input; break;
     case SSL_ERROR_WANT_WRITE: progress.status = Status::need_output; break;
+    case SSL_ERROR_ZERO_RETURN:
+      fail("closed by the client in the handshake");
+      progress.status = Status::failed;
+      break;
     default:
       fail(reason_for_people());
       progress.status = Status::failed;

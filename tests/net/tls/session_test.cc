@@ -318,6 +318,7 @@ TEST_P(SessionTest, FailsClearlyOnWhatIsNoTls) {
       {std::string(64, '\0'), "not TLS"},
       {std::string("\x16\x03\x01\xff\xff", 5) + std::string(100, 'x'), "encrypted length too long"},
       {std::string("\x15\x03\x01\x00\x02\x02\x28", 7), "alert from the client: handshake failure"},
+      {std::string("\x15\x03\x01\x00\x02\x01\x00", 7), "closed by the client in the handshake"},
       {std::string("\x17\x03\x03\x00\x01x", 6), "unexpected record"},
       {std::string("\x16\x03\x01\x00\x04\x01\xff\xff\xff", 9), "excessive message size"},
       {std::string("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", 10), "decode error"},
