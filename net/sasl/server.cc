@@ -56,6 +56,7 @@ Server::~Server() {
 Step Server::start(Mechanism mechanism, const Surroundings& surroundings, bool has_initial, std::string_view initial) {
   POSTERN_ASSERT(state_ == State::unused);
   mechanism_ = mechanism;
+  random_ = surroundings.random;
   if (is_plus(mechanism) && surroundings.tls_exporter.size() != kTlsExporterBytes) return fail(Failure::not_available);
   if (mechanism == Mechanism::external && surroundings.certificate_name.empty()) return fail(Failure::not_available);
   const bool is_bearer = mechanism == Mechanism::oauthbearer || mechanism == Mechanism::xoauth2;

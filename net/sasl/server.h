@@ -190,6 +190,7 @@ class Server {
   std::uint16_t bare_at_ = 0;   // SCRAM: where the gs2 header ends and client-first-message-bare begins
   std::uint16_t nonce_at_ = 0;  // ... where the client's and the server's nonce, as one, stand in server-first-message
   std::uint16_t nonce_bytes_ = 0;
+  std::array<std::byte, 32> random_{};  // start()'s, for SCRAM's nonce: the client's first message may come later
   ScramKeys scram_;
   std::array<char, kUserBytesMax> user_;
   // SCRAM: client-first-message, then "," and server-first-message, then "," and client-final-message-without-proof:

@@ -126,7 +126,7 @@ Step Server::take_scram_first(std::string_view octets, const Surroundings& surro
 
   bare_at_ = static_cast<std::uint16_t>(first->gs2.bytes);
   std::array<char, base64_bytes(kServerNonceBytes)> server_nonce;
-  const auto* random = reinterpret_cast<const char*>(surroundings.random.data());
+  const auto* random = reinterpret_cast<const char*>(random_.data());
   base64_encode({random, kServerNonceBytes}, server_nonce);
   put(octets);
   put(",r=");
