@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::size_t kEnvelopeIdBytesMax = 100;  // RFC 3461 section 4.4
 constexpr std::size_t kOriginalBytesMax = 500;    // RFC 3461 section 4.2
+constexpr std::size_t kSubmitterBytesMax = 495;   // what RFC 4954 section 5 adds to the line, less "AUTH="
 
 constexpr Refusal bad_value(std::string_view text) {
   return {501, "5.5.4", text};
@@ -170,11 +171,16 @@ Refusal take_original(std::string_view value, bool smtputf8,
   return {};
 }
 
+Refusal check_submitter(std::string_view value) {  // RFC 4954 section 5: xtext, of a mailbox or "<>"
+  const bool is_good = !value.empty() && value.size() <= kSubmitterBytesMax && is_printable_xtext(value, false);
+  return is_good ? Refusal{} : bad_value("AUTH is <>, or xtext of at most 495 octets");
+}
+
 constexpr Refusal kUnknownParameter = {555, "5.5.4", "Parameter not known here"};
 
 }  // namespace
 
-Refusal parse_mail_parameters(std::string_view text, MailParameters& out) {
+Refusal parse_mail_parameters(std::string_view text, bool auth_offered, MailParameters& out) {
   return each_parameter(text, [&](const Parameter& parameter, unsigned& bit) -> Refusal {
     if (equals_ignoring_case(parameter.keyword, "SIZE")) {
       bit = 1;
@@ -199,6 +205,10 @@ Refusal parse_mail_parameters(std::string_view text, MailParameters& out) {
       const bool is_good = !parameter.value.empty() && parameter.value.size() <= kEnvelopeIdBytesMax &&
                            is_printable_xtext(parameter.value, false);
       return is_good ? Refusal{} : bad_value("ENVID is xtext of at most 100 octets");
+    }
+    if (auth_offered && equals_ignoring_case(parameter.keyword, "AUTH")) {
+      bit = 32;
+      return check_submitter(parameter.value);
     }
     return kUnknownParameter;
   });

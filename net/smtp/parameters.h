@@ -1,7 +1,8 @@
 // The ESMTP parameters of MAIL and RCPT: SIZE (RFC 1870), BODY (RFC 6152, 3030), SMTPUTF8 (RFC 6531), RET,
-// ENVID, NOTIFY and ORCPT (RFC 3461 section 4; the utf-8 address type of RFC 6533 section 3).
+// ENVID, NOTIFY and ORCPT (RFC 3461 section 4; the utf-8 address type of RFC 6533 section 3), AUTH (RFC 4954 section 5).
 //
-// AUTH= (RFC 4954) is unknown here, as AUTH is not offered. Each parameter may come once.
+// AUTH= is known where AUTH is offered, and is forgotten once its syntax was checked: nobody is trusted to say who else
+// wrote a message, and nothing is decided by it. Each parameter may come once.
 // Pure. Thread: any. Views point into the text.
 #pragma once
 
@@ -35,7 +36,7 @@ struct RcptParameters {
 };
 
 // `text`: what follows the path; empty, or a blank and the parameters.
-[[nodiscard]] Refusal parse_mail_parameters(std::string_view text, MailParameters& out);
+[[nodiscard]] Refusal parse_mail_parameters(std::string_view text, bool auth_offered, MailParameters& out);
 [[nodiscard]] Refusal parse_rcpt_parameters(std::string_view text, bool smtputf8, RcptParameters& out);
 
 // Decodes xtext (RFC 3461 section 4). Returns the octets written, or -1: not xtext, or more than `room`.

@@ -177,6 +177,7 @@ bool ServerSession::begin_long_line(std::string_view input, bool after_return, T
     phase_ = Phase::closing;
     return false;
   }
+  skipped_auth_ = phase_ == Phase::auth_response || (rules != nullptr && rules->verb == Verb::auth);
   skipped_octets_ = static_cast<std::uint32_t>(line_.size());
   skipped_return_ = after_return;
   line_.wipe(pool_);
@@ -194,7 +195,8 @@ bool ServerSession::run_long_line(std::string_view& input, Turn& turn) {
   input.remove_prefix(octets);
   if (end == kNoLineEnd) return true;
   phase_ = Phase::command;
-  return complain(turn, 500, "5.5.2", "Line too long");  // RFC 5321 section 4.5.3.1.10
+  // RFC 4954 section 6; RFC 5321 section 4.5.3.1.10
+  return complain(turn, 500, skipped_auth_ ? "5.5.6" : "5.5.2", "Line too long");
 }
 
 // --- what a connection meets, and how it ends

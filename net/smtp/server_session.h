@@ -238,6 +238,7 @@ class ServerSession {
 
   // session_auth.cc
   [[nodiscard]] bool is_offered(sasl::Mechanism mechanism, const Turn& turn) const;
+  [[nodiscard]] bool is_auth_offered(const Turn& turn) const;  // any of its mechanisms
   [[nodiscard]] std::size_t list_mechanisms(std::span<char> out, const Turn& turn) const;
   [[nodiscard]] sasl::Surroundings surroundings(const Turn& turn) const;
   bool on_starttls(Turn& turn);
@@ -311,6 +312,7 @@ class ServerSession {
   bool content_ended_ = false;     // DATA's dot was consumed
   bool is_last_chunk_ = false;
   bool skipped_return_ = false;  // the last octet of a too long line was CR
+  bool skipped_auth_ = false;    // it was one of AUTH
 };
 
 }  // namespace postern::net::smtp

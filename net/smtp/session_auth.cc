@@ -1,4 +1,5 @@
 // STARTTLS (RFC 3207) and AUTH (RFC 4954): base 64, lines and replies here; what is proven, in net/sasl.
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -39,6 +40,10 @@ Refusal refusal_of(sasl::Failure failure) {
     default:
       return {535, "5.7.8", "Authentication credentials invalid"};
   }
+}
+
+bool is_listed(sasl::Mechanism mechanism, const policy::AuthSettings& auth) {
+  return std::find(auth.mechanisms.begin(), auth.mechanisms.end(), sasl::name_of(mechanism)) != auth.mechanisms.end();
 }
 
 // What a client sent in base 64, decoded into a block of the pool, and wiped with it.
@@ -101,10 +106,12 @@ bool ServerSession::is_offered(sasl::Mechanism mechanism, const Turn& turn) cons
   if (sasl::is_plaintext(mechanism) && !is_hidden) return false;
   if (sasl::is_plus(mechanism) && (tls_ == nullptr || tls_->exporter.empty())) return false;
   if (mechanism == sasl::Mechanism::external && (tls_ == nullptr || tls_->certificate_name.empty())) return false;
-  for (const std::string& name : auth.mechanisms) {
-    if (name == sasl::name_of(mechanism)) return true;
-  }
-  return false;
+  return is_listed(mechanism, auth);
+}
+
+bool ServerSession::is_auth_offered(const Turn& turn) const {
+  return std::any_of(sasl::kMechanisms.begin(), sasl::kMechanisms.end(),
+                     [&](sasl::Mechanism mechanism) { return is_offered(mechanism, turn); });
 }
 
 std::size_t ServerSession::list_mechanisms(std::span<char> out, const Turn& turn) const {
@@ -140,8 +147,9 @@ bool ServerSession::on_auth(std::string_view argument, Turn& turn) {
   if (client_.authenticated) return complain(turn, 503, "5.5.1", "Authenticated already");
   const auto mechanism = sasl::parse_mechanism(take_word(argument));
   if (!mechanism || !is_offered(*mechanism, turn)) {
-    const bool wants_tls = mechanism && sasl::is_plaintext(*mechanism) && tls_ == nullptr &&
-                           turn.service.settings().tls == policy::TlsMode::starttls;
+    const policy::ServiceSettings& service = turn.service.settings();
+    const bool wants_tls = mechanism && sasl::is_plaintext(*mechanism) && is_listed(*mechanism, service.auth) &&
+                           tls_ == nullptr && service.tls == policy::TlsMode::starttls;
     if (wants_tls) return complain(turn, 538, "5.7.11", "Encryption required for this mechanism");
     return complain(turn, 504, "5.5.4", "Mechanism not offered");
   }

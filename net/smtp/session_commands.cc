@@ -49,7 +49,8 @@ bool ServerSession::execute(std::string_view line, Turn& turn) {
 
 bool ServerSession::execute_verb(const VerbRules& rules, std::string_view argument, std::size_t line_bytes,
                                  Turn& turn) {
-  if (line_bytes > rules.line_bytes_max) {
+  const bool has_more = rules.verb == Verb::mail && is_auth_offered(turn);
+  if (line_bytes > rules.line_bytes_max + (has_more ? kMailAuthBytes : 0)) {
     complain(turn, 500, enhanced_for(&rules, "5.5.2"), "Line too long");  // RFC 5321 section 4.5.3.1.4
     if (rules.verb == Verb::bdat) phase_ = Phase::closing;
     return false;

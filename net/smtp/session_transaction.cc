@@ -49,7 +49,7 @@ bool ServerSession::on_mail(std::string_view argument, Turn& turn) {
   const ParsedPath path = parse_path(argument, PathKind::reverse);
   if (path.fault != PathFault::none) return complain(turn, 501, "5.1.7", describe(path.fault));
   MailParameters parameters;
-  const Refusal refusal = parse_mail_parameters(argument.substr(path.consumed), parameters);
+  const Refusal refusal = parse_mail_parameters(argument.substr(path.consumed), is_auth_offered(turn), parameters);
   if (!refusal.is_none()) return complain(turn, refusal.code, refusal.enhanced, refusal.text);
   if (path.has_utf8 && !parameters.smtputf8) {
     return complain(turn, 550, "5.6.7", "A non-ASCII address needs SMTPUTF8");  // RFC 6531 section 3.5

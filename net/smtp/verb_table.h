@@ -47,6 +47,8 @@ const VerbRules* find_verb(std::string_view word);
 // A word that opens an HTTP request line: a browser that was made to speak to us, never a mail client.
 bool is_http_method(std::string_view word);
 
+// What MAIL's line may have more where AUTH is offered (RFC 4954 section 5).
+inline constexpr std::size_t kMailAuthBytes = 500;
 // No command line is longer, its CRLF included, but AUTH, and the client's lines in its exchange (RFC 4954 section 4).
 inline constexpr std::size_t kCommandBytesMax = 2048;
 inline constexpr std::size_t kAuthLineBytesMax = 12288;

@@ -45,7 +45,7 @@ void try_path(std::string_view text, PathKind kind) {
 
 void try_parameters(std::string_view text, bool smtputf8) {
   MailParameters mail;
-  if (parse_mail_parameters(text, mail).is_none()) POSTERN_ASSERT(mail.envelope_id.size() <= 100);
+  if (parse_mail_parameters(text, true, mail).is_none()) POSTERN_ASSERT(mail.envelope_id.size() <= 100);
   RcptParameters rcpt;
   if (parse_rcpt_parameters(text, smtputf8, rcpt).is_none()) {
     POSTERN_ASSERT(rcpt.original.size() <= 500);

@@ -72,21 +72,33 @@ TEST(Parameters, Xtext) {
 
 TEST(Parameters, OfMail) {
   MailParameters out;
-  ASSERT_TRUE(parse_mail_parameters(" SIZE=12345 BODY=BINARYMIME RET=FULL ENVID=QQ314159 SMTPUTF8", out).is_none());
+  ASSERT_TRUE(parse_mail_parameters(" SIZE=12345 BODY=BINARYMIME RET=FULL ENVID=QQ314159 SMTPUTF8", false, out).is_none());
   EXPECT_EQ(out.size, 12345U);
   EXPECT_EQ(out.body, BodyType::binary_mime);
   EXPECT_EQ(out.ret, DsnReturn::full);
   EXPECT_EQ(out.envelope_id, "QQ314159");
   EXPECT_TRUE(out.smtputf8);
   MailParameters none;
-  EXPECT_TRUE(parse_mail_parameters("", none).is_none());
-  EXPECT_TRUE(parse_mail_parameters("   ", none).is_none());
-  EXPECT_EQ(parse_mail_parameters("SIZE=1", none).code, 501);
-  EXPECT_EQ(parse_mail_parameters(" SIZE=18446744073709551615", none).code, 0);
+  EXPECT_TRUE(parse_mail_parameters("", false, none).is_none());
+  EXPECT_TRUE(parse_mail_parameters("   ", false, none).is_none());
+  EXPECT_EQ(parse_mail_parameters("SIZE=1", false, none).code, 501);
+  EXPECT_EQ(parse_mail_parameters(" SIZE=18446744073709551615", false, none).code, 0);
   EXPECT_EQ(none.size, UINT64_MAX);
-  EXPECT_EQ(parse_mail_parameters(" SIZE=18446744073709551616", none).code, 501);
-  EXPECT_EQ(parse_mail_parameters(" SIZE=000000000000000000001", none).code, 501);
-  EXPECT_EQ(parse_mail_parameters(" ORCPT=rfc822;x", none).code, 555);
+  EXPECT_EQ(parse_mail_parameters(" SIZE=18446744073709551616", false, none).code, 501);
+  EXPECT_EQ(parse_mail_parameters(" SIZE=000000000000000000001", false, none).code, 501);
+  EXPECT_EQ(parse_mail_parameters(" ORCPT=rfc822;x", false, none).code, 555);
+  // RFC 4954 section 5, where AUTH is offered.
+  EXPECT_EQ(parse_mail_parameters(" AUTH=<>", false, none).code, 555);
+  EXPECT_EQ(parse_mail_parameters(" AUTH=<>", true, none).code, 0);
+  EXPECT_EQ(parse_mail_parameters(" auth=e+3Dmc2@example.com", true, none).code, 0);
+  EXPECT_EQ(parse_mail_parameters(" AUTH=" + std::string(495, 'x'), true, none).code, 0);
+  EXPECT_EQ(parse_mail_parameters(" AUTH=" + std::string(496, 'x'), true, none).code, 501);
+  EXPECT_EQ(parse_mail_parameters(" AUTH=", true, none).code, 501);
+  EXPECT_EQ(parse_mail_parameters(" AUTH", true, none).code, 501);
+  EXPECT_EQ(parse_mail_parameters(" AUTH=e=mc2@example.com", true, none).code, 501);
+  EXPECT_EQ(parse_mail_parameters(" AUTH=a+3d", true, none).code, 501);
+  EXPECT_EQ(parse_mail_parameters(" AUTH=a+0A", true, none).code, 501);
+  EXPECT_EQ(parse_mail_parameters(" AUTH=<> AUTH=<>", true, none).code, 501);
 }
 
 TEST(Parameters, OfRcpt) {
