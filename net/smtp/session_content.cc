@@ -69,7 +69,11 @@ bool ServerSession::run_skipped_chunk(std::string_view& input, Turn& turn) {
   chunk_left_ -= octets;
   if (chunk_left_ != 0) return true;
   phase_ = Phase::command;
-  if (skip_verdict_.rule != policy::Rule::none) return refuse(turn, skip_verdict_, envelope_.reverse_path());
+  if (skip_verdict_.rule != policy::Rule::none) {
+    // What comes of the message now would be a message without its beginning.
+    envelope_is_spent_ = true;  // freed later: the step names the sender
+    return refuse(turn, skip_verdict_, envelope_.reverse_path());
+  }
   return complain(turn, skip_verdict_.code, skip_verdict_.enhanced, skip_verdict_.text);
 }
 

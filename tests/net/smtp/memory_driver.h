@@ -57,6 +57,7 @@ class MemoryDriver {
   ServerSession& session() { return *session_; }
   core::BlockPool& pool() { return pool_; }
   policy::LoginTable& logins() { return logins_; }
+  policy::RateLimits& rates() { return rates_; }
   core::Time& now() { return now_; }
 
   [[nodiscard]] bool is_closed() const { return closed_; }
