@@ -64,7 +64,10 @@ bool TlsChannel::take_opened() {
   opened_ = true;
   facts_.protocol = session_.protocol();
   facts_.cipher = session_.cipher();
-  if (session_.channel_binding(exporter_)) facts_.exporter = std::as_bytes(std::span(exporter_));
+  // Below TLS 1.3 clients bind by tls-unique (RFC 5802 section 6), which is not spoken here: offered -PLUS, they would
+  // choose it and fail.
+  const bool binds = facts_.protocol == "TLSv1.3" && session_.channel_binding(exporter_);
+  if (binds) facts_.exporter = std::as_bytes(std::span(exporter_));
   if (const tls::ClientCertificate* certificate = session_.client_certificate()) {
     facts_.certificate_name = certificate->name;
   }
