@@ -336,6 +336,7 @@ void Inbound::on_sent(core::Completion&, const core::Outcome& outcome) noexcept 
   if (state_ == State::closing) return close_when_quiet();
   if (outcome.result < 0) return end_now();
   if (state_ == State::flushing) {
+    if (!replies_.view().empty()) return send_replies();  // TLS had no room for all of it
     // What the client sent meanwhile lies unread: closing now would reset the connection and take the reply with it.
     if (held_.empty() && !goodbye_said_) return end_now();
     held_.clear(server_.links(), server_.ring());
@@ -359,7 +360,9 @@ void Inbound::on_shutdown(core::Completion&, const core::Outcome&) noexcept {
 
 void Inbound::say_goodbye(std::string_view enhanced_and_text) {
   if (state_ != State::open) return;
-  const bool in_handshake = tls_wanted_ || (tls_ != nullptr && !tls_->is_open());
+  // Where TLS comes first, or is coming, plain words would only be noise.
+  const bool is_implicit = server_.settings().services[session_.service()].tls == policy::TlsMode::implicit;
+  const bool in_handshake = tls_wanted_ || (tls_ == nullptr ? is_implicit : !tls_->is_open());
   if (send_.in_flight || in_handshake || !take_reply_memory()) return end_now();
   goodbye_said_ = true;
   session_.say_goodbye(enhanced_and_text, replies_);

@@ -87,9 +87,7 @@ void WorkerServer::accepted(int socket, std::size_t service) {
   if (!peer) return core::Ring::close_now(socket);  // gone already
   const policy::ServiceSettings& rules = settings().services[service];
   // Before TLS, and before anything else is spent on it. Behind a balancer the machine is not known yet.
-  if (!rules.proxy_protocol && is_barred(peer->address)) {
-    return rules.tls == policy::TlsMode::implicit ? core::Ring::close_now(socket) : refuse(socket, kBarred);
-  }
+  if (!rules.proxy_protocol && is_barred(peer->address)) return refuse(socket, service, kBarred);
   const std::uint32_t limit = settings().limits.connections;
   Inbound* inbound = nullptr;
   if (shared_.connections_open.fetch_add(1, std::memory_order_relaxed) < limit && !draining_) {
@@ -98,7 +96,7 @@ void WorkerServer::accepted(int socket, std::size_t service) {
   if (inbound == nullptr) {
     shared_.connections_open.fetch_sub(1, std::memory_order_relaxed);
     counters_.connections_shed.add();
-    return refuse(socket, kTooManyConnections);
+    return refuse(socket, service, kTooManyConnections);
   }
   counters_.connections_open.set(inbounds_.in_use());
   inbound->next = first_inbound_;
@@ -113,8 +111,10 @@ bool WorkerServer::is_barred(const core::IpAddress& machine) {
   return true;
 }
 
-void WorkerServer::refuse(int socket, std::string_view reply) {
-  Refusal* refusal = refusals_.make(*this, socket);
+void WorkerServer::refuse(int socket, std::size_t service, std::string_view reply) {
+  // A client that awaits a handshake cannot read plain words.
+  const bool can_read = settings().services[service].tls != policy::TlsMode::implicit;
+  Refusal* refusal = can_read ? refusals_.make(*this, socket) : nullptr;
   if (refusal == nullptr) return core::Ring::close_now(socket);
   ring().send(socket, reply, refusal->operation);
 }

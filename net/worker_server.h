@@ -140,7 +140,7 @@ class WorkerServer {
   struct Refusal;
 
   void accepted(int socket, std::size_t service);
-  void refuse(int socket, std::string_view reply);
+  void refuse(int socket, std::size_t service, std::string_view reply);
   bool flush() noexcept;
   void on_drain_tick(core::Timer&) noexcept;
 

@@ -99,7 +99,7 @@ TEST(NoAllocation, FromReceiveToTheNextHop) {
   auto sink = Sink::start("elsewhere.example");
   ASSERT_TRUE(sink.has_value());
   const ScratchFolder spool;
-  TestServer server(settings_with_hop((*sink)->port()), spool.path(), [] { t_counted = true; });
+  TestServer server(settings_with_hop((*sink)->port()), spool.path(), {.thread_hook = [] { t_counted = true; }});
   {
     TestClient client("127.0.0.1", server.port());
     client.line();

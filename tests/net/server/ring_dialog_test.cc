@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "core/spool_dump.h"
 #include "net/smtp/envelope.h"
@@ -87,16 +88,23 @@ TEST_P(RingDialogTest, GoesAsWritten) {
   const auto dialog = smtp::test::load_dialog(std::string(POSTERN_DIALOGS) + "/" + GetParam() + ".dlg", why);
   ASSERT_TRUE(dialog.has_value()) << why;
   const ScratchFolder spool;
-  TestServer server(settings_of(*dialog), spool.path());
+  TestServerOptions options;
+  for (const auto& user : dialog->users) options.users.push_back({user.record, user.password});
+  TestServer server(settings_of(*dialog), spool.path(), options);
   auto client = std::make_unique<TestClient>(dialog->client, server.port());
+  std::string unsent;  // what stands between two directives goes out at once
   std::string content;
   bool wants_content = false;
   bool wants_none = false;
   std::optional<std::uint16_t> flags;
   for (const auto& step : dialog->steps) {
+    if (step.act != DialogAct::send && !unsent.empty()) client->send(std::exchange(unsent, {}));
     switch (step.act) {
       case DialogAct::send:
-        client->send(step.text);
+        unsent += step.text;
+        break;
+      case DialogAct::handshake:
+        ASSERT_TRUE(client->handshake()) << "line " << step.line;
         break;
       case DialogAct::expect: {
         const std::string line = client->line();
@@ -132,6 +140,7 @@ TEST_P(RingDialogTest, GoesAsWritten) {
       content.clear();
     }
   }
+  if (!unsent.empty()) client->send(unsent);
   client.reset();
   server.stop();
   const auto stored = last_stored(spool.path());

@@ -1,15 +1,38 @@
 #include "tests/net/server/test_server.h"
 
-#include <arpa/inet.h>
-#include <cerrno>
+#include <algorithm>
 #include <cstdlib>
+#include <future>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
+#include <utility>
+
+#include "net/users/user_store.h"
+#include "tests/net/tls/tls_support.h"
 
 namespace postern::net::test {
+namespace {
+
+bool has_tls(const policy::Settings& settings) {
+  return std::any_of(settings.services.begin(), settings.services.end(),
+                     [](const auto& service) { return service.tls != policy::TlsMode::none; });
+}
+
+std::unique_ptr<Snapshot> make_snapshot(const policy::Settings& settings, tls::TicketKeys& tickets) {
+  SecurityParts parts;
+  if (has_tls(settings)) {
+    std::vector<tls::ServiceRules> rules;
+    for (const policy::ServiceSettings& service : settings.services) rules.push_back({service.name, service.auth.client_ca});
+    auto contexts = tls::ServerContexts::make({tls::test::server_certificate({})}, rules, tickets);
+    if (contexts) {
+      parts.tls.emplace(std::move(*contexts));
+    } else {
+      ADD_FAILURE() << contexts.error().text;
+    }
+  }
+  return std::make_unique<Snapshot>(settings, std::move(parts));
+}
+
+}  // namespace
 
 ScratchFolder::ScratchFolder() {
   std::string pattern = (std::filesystem::temp_directory_path() / "postern-test-XXXXXX").string();
@@ -21,27 +44,105 @@ ScratchFolder::~ScratchFolder() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-TestServer::TestServer(policy::Settings settings, const std::string& spool, void (*thread_hook)())
-    : snapshot_(readers_, std::make_unique<Snapshot>(settings)),
+TestServer::TestServer(policy::Settings settings, const std::string& spool, const TestServerOptions& options)
+    : snapshot_(readers_, make_snapshot(settings, tickets_)),
+      guard_({.key = {1, 2}, .machines = 1024}),
+      rates_({.key = {3, 4}, .users = 64, .machines = 64, .senders = 64}),
       logins_({.machines = 1024}),
       machines_(settings.limits.connections),
       shared_(snapshot_, logins_, machines_, 1) {
-  thread_ = std::thread([this, spool, thread_hook] { run(spool, thread_hook); });
+  shared_.rates = &rates_;
+  if (options.guard) shared_.guard = &guard_;
+  open_users(spool, options, settings);
+  thread_ = std::thread([this, spool, options] { run(spool, options); });
   ready_.wait(false);
   EXPECT_EQ(failure_, "");
 }
 
+void TestServer::open_users(const std::string& folder, const TestServerOptions& options,
+                            const policy::Settings& settings) {
+  if (settings.services.front().auth.mechanisms.empty()) return;
+  users::CredentialOptions credentials = options.credentials;
+  if (credentials.dovecot.empty() && credentials.store.empty()) {
+    credentials.store = folder + "/users.db";
+    auto store = users::UserStore::open(credentials.store, users::StoreMode::create);
+    ASSERT_TRUE(store.has_value()) << store.error();
+    for (const TestUser& user : options.users) {
+      users::StoredUser stored;
+      stored.record = user.record;
+      stored.password_hash = users::Secret("{PLAIN}" + user.password);  // costs nothing
+      stored.verifiers = users::derive_verifiers(user.password, credentials.kinds);
+      const auto added = store->add(stored);
+      ASSERT_TRUE(added.has_value()) << added.error();
+    }
+  }
+  auto opened = users::Credentials::open(credentials, mesh_);
+  ASSERT_TRUE(opened.has_value()) << opened.error().text;
+  credentials_ = std::move(*opened);
+  shared_.credentials = credentials_.get();
+}
+
 TestServer::~TestServer() { stop(); }
+
+void TestServer::begin_drain() {
+  stopping_.store(true);
+  mesh_.post(0, {});
+}
 
 void TestServer::stop() {
   if (!thread_.joinable()) return;
-  stopping_.store(true);
-  mesh_.post(0, {});
+  begin_drain();
   thread_.join();
 }
 
-void TestServer::run(const std::string& spool, void (*thread_hook)()) {
-  if (thread_hook != nullptr) thread_hook();
+void TestServer::on_worker(const std::function<void(WorkerServer&)>& function) {
+  struct Call {
+    const std::function<void(WorkerServer&)>& function;
+    WorkerServer& server;
+    std::promise<void> done;
+  };
+  Call call{function, *program_, {}};
+  auto done = call.done.get_future();
+  mesh_.post(0, {[](void* target, std::uint64_t, std::uint64_t) noexcept {
+                   auto* asked = static_cast<Call*>(target);
+                   asked->function(asked->server);
+                   asked->done.set_value();
+                 },
+                 &call, 0, 0});
+  done.wait();
+}
+
+void TestServer::await_turn() {
+  on_worker([](WorkerServer&) {});
+  const std::uint64_t before = turns_.load();
+  mesh_.post(0, {});
+  turns_.wait(before);
+}
+
+std::vector<std::string> TestServer::logged(std::string_view event) {
+  if (thread_.joinable()) await_turn();  // the line may have been written in the turn of what the test has just seen
+  const std::lock_guard lock(log_mutex_);
+  std::vector<std::string> found;
+  std::erase_if(log_lines_, [&](const std::string& line) {
+    const bool is_it = line.contains(" event=" + std::string(event) + " ");
+    if (is_it) found.push_back(line);
+    return is_it;
+  });
+  return found;
+}
+
+void TestServer::read_log(bool keep) {
+  for (const core::LogRecord* record = log_.front(); record != nullptr; record = log_.front()) {
+    if (keep) {
+      const std::lock_guard lock(log_mutex_);
+      core::format_log_line(*record, false, 0, log_lines_.emplace_back());
+    }
+    log_.pop();
+  }
+}
+
+void TestServer::run(const std::string& spool, const TestServerOptions& test) {
+  if (test.thread_hook != nullptr) test.thread_hook();
   const auto ready = [this] {
     ready_.store(true);
     ready_.notify_all();
@@ -74,56 +175,11 @@ void TestServer::run(const std::string& spool, void (*thread_hook)()) {
   while (!(*program)->is_drained()) {
     if (stopping_.load()) (*program)->begin_drain((*worker)->now().boot_ns + 20 * core::kNanosecondsPerSecond);
     (*worker)->turn(true);
-    while (log_.front() != nullptr) log_.pop();  // nobody reads the log here
+    read_log(test.keep_log);
+    turns_.fetch_add(1);
+    turns_.notify_all();
   }
   EXPECT_TRUE((*program)->is_quiet());
-}
-
-TestClient::TestClient(const std::string& source, std::uint16_t port) : socket_(socket(AF_INET, SOCK_STREAM, 0)) {
-  const timeval limit{10, 0};
-  setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  inet_pton(AF_INET, source.c_str(), &address.sin_addr);
-  EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0) << source;
-  inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-  address.sin_port = htons(port);
-  EXPECT_EQ(connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-}
-
-TestClient::~TestClient() { close(socket_); }
-
-void TestClient::send(std::string_view octets) {
-  while (!octets.empty()) {
-    const ssize_t n = ::send(socket_, octets.data(), octets.size(), MSG_NOSIGNAL);
-    if (n <= 0) return;  // the server closed: what it says about that is read by line()
-    octets.remove_prefix(static_cast<std::size_t>(n));
-  }
-}
-
-std::string TestClient::line() {
-  for (;;) {
-    const std::size_t end = received_.find("\r\n");
-    if (end != std::string::npos) {
-      std::string line = received_.substr(0, end);
-      received_.erase(0, end + 2);
-      return line;
-    }
-    char piece[4096];
-    const ssize_t n = recv(socket_, piece, sizeof piece, 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return "(timeout)";
-    if (n <= 0) return "(closed)";
-    received_.append(piece, static_cast<std::size_t>(n));
-  }
-}
-
-std::string TestClient::command(std::string_view text) {
-  send(std::string(text) + "\r\n");
-  std::string answer = line();
-  while (answer.size() > 3 && answer[3] == '-') answer = line();
-  return answer;
 }
 
 }  // namespace postern::net::test

@@ -4,8 +4,11 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -14,9 +17,15 @@
 #include "core/published.h"
 #include "net/machine_limits.h"
 #include "net/snapshot.h"
+#include "net/tls/ticket_keys.h"
+#include "net/users/credentials.h"
 #include "net/worker_server.h"
+#include "policy/guess_guard.h"
 #include "policy/login_table.h"
+#include "policy/rate_limits.h"
 #include "policy/settings.h"
+#include "policy/user.h"
+#include "tests/net/server/test_client.h"
 
 namespace postern::net::test {
 
@@ -31,10 +40,24 @@ class ScratchFolder {
   std::filesystem::path path_;
 };
 
+struct TestUser {
+  policy::UserRecord record;
+  std::string password;
+};
+
+struct TestServerOptions {
+  void (*thread_hook)() = nullptr;   // runs first in the worker's thread
+  std::vector<TestUser> users = {};  // of the user store that is made in the spool's folder, where a service has AUTH
+  users::CredentialOptions credentials = {};  // the store is filled in, unless `dovecot` is set
+  bool guard = false;                // machines and names are barred
+  bool keep_log = false;             // for logged()
+};
+
+// Where a service has TLS there is a certificate for mail.example.net, of the authority of tests/net/tls.
 class TestServer {
  public:
-  // Listens for the first service on a loopback port. `thread_hook` runs first in the worker's thread.
-  TestServer(policy::Settings settings, const std::string& spool, void (*thread_hook)() = nullptr);
+  // Listens for the first service on a loopback port.
+  TestServer(policy::Settings settings, const std::string& spool, const TestServerOptions& options = {});
   ~TestServer();
   TestServer(const TestServer&) = delete;
   TestServer& operator=(const TestServer&) = delete;
@@ -43,15 +66,30 @@ class TestServer {
   policy::LoginTable& logins() { return logins_; }
   // Readable from any thread.
   [[nodiscard]] const Counters& counters() const { return program_->counters(); }
+  Shared& shared() { return shared_; }
+  // Runs `function` in the worker's turn and waits for it.
+  void on_worker(const std::function<void(WorkerServer&)>& function);
+  // Another turn has begun and ended since the call: what the worker knows by now, it has acted on.
+  void await_turn();
+  // Lines of the log with this event since the last call, as they stand in a file. With keep_log.
+  std::vector<std::string> logged(std::string_view event);
+  // As SIGTERM begins it; stop() waits for the end.
+  void begin_drain();
   // Drains and ends the thread.
   void stop();
 
  private:
-  void run(const std::string& spool, void (*thread_hook)());
+  void open_users(const std::string& folder, const TestServerOptions& options, const policy::Settings& settings);
+  void run(const std::string& spool, const TestServerOptions& options);
+  void read_log(bool keep);
 
   core::ReaderDomain readers_{1};
   core::Mesh mesh_{1};
+  tls::TicketKeys tickets_;
   core::Published<Snapshot> snapshot_;
+  policy::GuessGuard guard_;
+  policy::RateLimits rates_;
+  std::unique_ptr<users::Credentials> credentials_;
   policy::LoginTable logins_;
   MachineLimits machines_;
   core::LogRing log_{1024};
@@ -60,28 +98,11 @@ class TestServer {
   std::uint16_t port_ = 0;
   std::atomic<bool> ready_{false};
   std::atomic<bool> stopping_{false};
+  std::atomic<std::uint64_t> turns_{0};
   std::string failure_;
+  std::mutex log_mutex_;
+  std::vector<std::string> log_lines_;
   std::thread thread_;
-};
-
-// A client's blocking socket; every wait ends after ten seconds at most, with a failed test.
-class TestClient {
- public:
-  // `source`: the loopback address to speak from.
-  TestClient(const std::string& source, std::uint16_t port);
-  ~TestClient();
-  TestClient(const TestClient&) = delete;
-  TestClient& operator=(const TestClient&) = delete;
-
-  void send(std::string_view octets);
-  // The next line without its CRLF; "(closed)" at the end of the stream, "(timeout)" when nothing comes.
-  std::string line();
-  // The reply to one command: its last line.
-  std::string command(std::string_view line);
-
- private:
-  int socket_;
-  std::string received_;
 };
 
 }  // namespace postern::net::test
