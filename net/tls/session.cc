@@ -91,6 +91,15 @@ std::string reason_for_people() {
   }
 }
 
+// OpenSSL's clients say why they give up in plain text, also when the server's keys are in use already (TLS 1.3), where the
+// record layer can only take it for damage. "Your certificate is not trusted" is what an operator must get to know.
+std::string plain_alert_at_end(std::string_view input) {
+  constexpr std::string_view kFatalAlert("\x15\x03\x03\x00\x02\x02", 6);
+  if (input.size() <= kFatalAlert.size()) return {};
+  if (input.substr(input.size() - kFatalAlert.size() - 1, kFatalAlert.size()) != kFatalAlert) return {};
+  return std::string("alert from the client: ") + SSL_alert_desc_string_long(static_cast<std::uint8_t>(input.back()));
+}
+
 }  // namespace
 
 Session::Wire& Session::Wire::of(const SSL* ssl) { return *static_cast<Wire*>(BIO_get_data(SSL_get_rbio(ssl))); }
@@ -131,13 +140,13 @@ Progress Session::receive(std::string_view cipher, std::span<char> plain, Output
     return progress;
   }
   const Call call(*wire_, cipher, out);
-  if (phase_ == Phase::open || run_handshake(progress)) decrypt(plain, progress);
+  if (phase_ == Phase::open || run_handshake(cipher, progress)) decrypt(plain, progress);
   const bool is_over = phase_ == Phase::failed || phase_ == Phase::closed;
   progress.consumed = is_over ? cipher.size() : cipher.size() - wire_->input.size();
   return progress;
 }
 
-bool Session::run_handshake(Progress& progress) {
+bool Session::run_handshake(std::string_view cipher, Progress& progress) {
   const int done = SSL_do_handshake(ssl_.get());
   if (done == 1) {
     end_of_handshake();
@@ -150,9 +159,12 @@ bool Session::run_handshake(Progress& progress) {
       fail("closed by the client in the handshake");
       progress.status = Status::failed;
       break;
-    default:
-      fail(reason_for_people());
+    default: {
+      const std::string reason = reason_for_people();
+      const std::string alert = plain_alert_at_end(cipher);
+      fail(alert.empty() ? reason : alert);
       progress.status = Status::failed;
+    }
   }
   return false;
 }

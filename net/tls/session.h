@@ -129,7 +129,7 @@ class Session {
     void operator()(ssl_st* ssl) const;
   };
 
-  bool run_handshake(Progress& progress);
+  bool run_handshake(std::string_view cipher, Progress& progress);
   void decrypt(std::span<char> plain, Progress& progress);
   bool flush();
   void fail(std::string_view reason);

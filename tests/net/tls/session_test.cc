@@ -303,6 +303,17 @@ TEST_P(SessionTest, TellsTheClientsAlert) {
   EXPECT_EQ(pair.server.failure(), "alert from the client: unknown CA");
 }
 
+// As OpenSSL's clients do it, which have no keys for it yet: in front of it stands TLS 1.3's change_cipher_spec.
+TEST_P(SessionTest, TellsTheClientsAlertInPlainText) {
+  for (const std::string_view before : {std::string_view(), std::string_view("\x14\x03\x03\x00\x01\x01", 6)}) {
+    if (GetParam() == TLS1_2_VERSION && !before.empty()) continue;
+    Pair pair = make();
+    ASSERT_EQ(pair.give_server(pair.client.take()), Status::need_input);
+    EXPECT_EQ(pair.give_server(std::string(before) + std::string("\x15\x03\x03\x00\x02\x02\x30", 7)), Status::failed);
+    EXPECT_EQ(pair.server.failure(), "alert from the client: unknown CA");
+  }
+}
+
 // Bad input.
 
 struct Bad {
