@@ -68,6 +68,7 @@ void TestServer::open_users(const std::string& folder, const TestServerOptions& 
     auto store = users::UserStore::open(credentials.store, users::StoreMode::create);
     ASSERT_TRUE(store.has_value()) << store.error();
     for (const TestUser& user : options.users) {
+      if (const auto known = store->find(user.record.name); known && *known) continue;  // a second server of this folder
       users::StoredUser stored;
       stored.record = user.record;
       stored.password_hash = users::Secret("{PLAIN}" + user.password);  // costs nothing
