@@ -17,6 +17,7 @@ using core::kNanosecondsPerSecond;
 constexpr std::size_t kReplyBytes = 4096;
 constexpr std::int64_t kStarvedNanoseconds = 10 * core::kNanosecondsPerMillisecond;  // then buffers may be back
 constexpr std::int64_t kLingerSeconds = 2;     // how long a refused client may take to read why
+constexpr std::int64_t kLookNanoseconds = 5 * kNanosecondsPerSecond;  // look_for_end()
 
 }  // namespace
 
@@ -25,6 +26,7 @@ Inbound::Inbound(WorkerServer& server, int socket, const core::Endpoint& peer, s
       socket_(socket),
       started_ns_(server.now().boot_ns),
       active_ns_(started_ns_),
+      looked_ns_(started_ns_),
       receive_(core::completion_handler<&Inbound::on_receive>, this),
       send_(core::completion_handler<&Inbound::on_sent>, this),
       close_(core::completion_handler<&Inbound::on_closed>, this),
@@ -46,7 +48,7 @@ Inbound::~Inbound() {
 
 void Inbound::start() {
   core::Ring::set_no_delay(socket_);
-  server_.worker().timers().set(timer_, deadline_ns());
+  set_timer();
   if (!is_behind_proxy_ && !count_machine()) return;
   if (!take_reply_memory()) return end_now();
   handle(session_.greet(server_.world(), replies_));
@@ -426,14 +428,29 @@ std::int64_t Inbound::deadline_ns() const {
                   started_ns_ + static_cast<std::int64_t>(limits.session_seconds) * kNanosecondsPerSecond);
 }
 
+void Inbound::set_timer() {
+  server_.worker().timers().set(timer_, std::min(deadline_ns(), server_.now().boot_ns + kLookNanoseconds));
+}
+
+// When octets and the end of the stream come together, a multishot receive may give the octets only, and never tell of
+// the end (seen with Linux 6.18: two wake-ups are answered by one look). A receive that is armed anew looks first.
+void Inbound::look_for_end() {
+  const bool is_silent = server_.now().boot_ns - active_ns_ >= kLookNanoseconds;
+  if (!is_silent || looked_ns_ == active_ns_ || !receive_.in_flight || receive_cancelled_) return;
+  looked_ns_ = active_ns_;
+  receive_cancelled_ = true;
+  server_.ring().cancel(receive_);
+}
+
 void Inbound::on_timer(core::Timer&) noexcept {
   const std::int64_t now = server_.now().boot_ns;
   if (state_ == State::open) {
     // While the disk has the message, or the password is being checked, the client is not the one who is late.
     arm_receive();
+    look_for_end();
     const bool ours = waiting_ && (intake_ != nullptr || login_ != nullptr);
     const std::int64_t deadline = ours ? now + kNanosecondsPerSecond : deadline_ns();
-    const std::int64_t again = starved_ ? std::min(deadline, now + kStarvedNanoseconds) : deadline;
+    const std::int64_t again = std::min(deadline, now + (starved_ ? kStarvedNanoseconds : kLookNanoseconds));
     if (now < deadline) return server_.worker().timers().set(timer_, again);
     server_.counters().timeouts.add();
     core::LogLine(server_.log(), server_.now(), core::Severity::info, "timeout")

@@ -87,6 +87,8 @@ class Inbound {
 
   void send_replies();
   void arm_receive();
+  void look_for_end();
+  void set_timer();
   void say_goodbye(std::string_view enhanced_and_text);
   void end_after_replies();      // no more input; close when the replies are out
   void end_now();                // close as soon as nothing is in flight
@@ -118,6 +120,7 @@ class Inbound {
   std::int64_t started_ns_;
   std::int64_t handshake_ns_ = 0;  // when it began
   std::int64_t active_ns_;
+  std::int64_t looked_ns_;         // active_ns_, when look_for_end() looked last
   core::Completion receive_;
   core::Completion send_;
   core::Completion close_;

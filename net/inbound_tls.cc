@@ -26,7 +26,7 @@ void Inbound::begin_handshake() {
     return end_now();
   }
   handshake_ns_ = server_.now().boot_ns;
-  server_.worker().timers().set(timer_, deadline_ns());
+  set_timer();
   pump();
 }
 
@@ -40,7 +40,7 @@ bool Inbound::decrypt() {
       server_.counters().tls_handshakes.add();
       if (tls_->session().resumed()) server_.counters().tls_resumed.add();
       session_.tls_started(tls_->facts());
-      server_.worker().timers().set(timer_, deadline_ns());
+      set_timer();
       return true;
     }
     switch (progress.status) {

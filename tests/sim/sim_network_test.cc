@@ -55,6 +55,7 @@ class Puppet : public SimPeer {
 
 class SimNetworkTest : public testing::Test {
  protected:
+  explicit SimNetworkTest(const SimOptions& options = {}) : world_(options) {}
   std::int32_t once(Noted& noted) {
     const std::size_t before = noted.outcomes.size();
     while (noted.outcomes.size() == before) ring_->submit_and_reap(INT64_MAX);
@@ -93,7 +94,7 @@ class SimNetworkTest : public testing::Test {
     return socket;
   }
 
-  SimWorld world_{SimOptions{}};
+  SimWorld world_;
   std::unique_ptr<Ring> ring_ = Ring::create(small_ring()).value();
   Noted accept_;
   int listener_ = -1;
@@ -179,6 +180,38 @@ TEST_F(SimNetworkTest, AResetEndsAnArmedReceive) {
   ring_->submit_and_reap(0);
   puppet->link.reset();
   EXPECT_EQ(once(received), -ECONNRESET);
+  EXPECT_EQ(close(socket), 0);
+}
+
+// As the kernel does now and then: the end shared a wake-up with octets. A receive that is armed anew finds it.
+class SimLostEndTest : public SimNetworkTest {
+ protected:
+  static SimOptions options() {
+    SimOptions made;
+    made.end_is_lost = 1000;
+    return made;
+  }
+  SimLostEndTest() : SimNetworkTest(options()) {}
+};
+
+TEST_F(SimLostEndTest, AReceiveArmedAnewFindsIt) {
+  listen();
+  auto puppet = std::make_shared<Puppet>();
+  const int socket = accept_one(puppet);
+  Noted received;
+  ring_->receive(socket, received.completion);
+  puppet->link.send("QUIT\r\n");
+  puppet->link.close();
+  let_pass(1'000);
+  ASSERT_FALSE(received.outcomes.empty());
+  for (const Outcome& outcome : received.outcomes) {
+    EXPECT_TRUE(outcome.has_buffer && outcome.has_more);
+    ring_->release_buffer(outcome.buffer);
+  }
+  ring_->cancel(received.completion);
+  EXPECT_EQ(once(received), -ECANCELED);
+  ring_->receive(socket, received.completion);
+  EXPECT_EQ(once(received), 0);
   EXPECT_EQ(close(socket), 0);
 }
 

@@ -24,7 +24,8 @@ SimServer::SimServer(SimWorld& world, const SimServerOptions& options)
       options_(options),
       readers_(options.workers),
       mesh_(options.workers),
-      snapshot_(readers_, std::make_unique<net::Snapshot>(options.settings)),
+      snapshot_(readers_, std::make_unique<net::Snapshot>(
+                              options.settings, options.security ? options.security() : net::SecurityParts{})),
       logins_({.machines = 64, .window_seconds = 300, .ipv6_prefix = 64, .secret = 1}),
       machines_(options.settings.limits.connections),
       shared_(snapshot_, logins_, machines_, options.workers),

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,6 +31,7 @@ struct SimServerOptions {
   policy::Settings settings;
   core::RingOptions ring;
   net::WorkerServerOptions server;
+  std::function<net::SecurityParts()> security = {};  // of services with TLS
 };
 
 class SimServer {

@@ -15,6 +15,8 @@ namespace postern::sim {
 namespace {
 
 constexpr std::size_t kForgetBytes = 65'536;  // read octets that a stream keeps before it moves the rest forward
+// Octets and an end this close together may share one wake-up (SimOptions::end_is_lost).
+constexpr std::int64_t kOneWakeUpNs = 20'000;
 constexpr std::uint64_t kEndBit = std::uint64_t{1} << 63;
 
 void forget_read(SimStream& stream) {
@@ -152,6 +154,7 @@ void SimNetwork::deliver_to_socket(SimConnection& connected, std::uint8_t reader
     outcome.result = static_cast<std::int32_t>(octets);
     outcome.has_buffer = true;
     outcome.has_more = !random.chance(world_.options().multishot_ends);
+    operation.gave_ns = world_.now().boot_ns;
     ring.post(operation, outcome);
     consumed(connected, writer);
     if (is_cut) {
@@ -159,7 +162,13 @@ void SimNetwork::deliver_to_socket(SimConnection& connected, std::uint8_t reader
       return;
     }
   }
-  if (socket.receive == nullptr || stream.readable() > 0) return;
+  if (socket.receive == nullptr || stream.readable() > 0 || socket.receive->end_is_lost) return;
+  const bool is_end = connected.ends[reader].is_reset || stream.end_arrived;
+  const bool is_close = is_end && world_.now().boot_ns - kOneWakeUpNs <= socket.receive->gave_ns;
+  if (is_close && random.chance(world_.options().end_is_lost)) {
+    socket.receive->end_is_lost = true;
+    return;
+  }
   if (connected.ends[reader].is_reset) {
     socket.receive->ring->finish(*socket.receive, -ECONNRESET);
   } else if (stream.end_arrived) {

@@ -89,6 +89,7 @@ SimOptions SimOptions::from_seed(std::uint64_t seed, bool disk_faults) {
     options.sync_fails = draw(20);
     options.read_fails = draw(20);
   }
+  options.end_is_lost = draw(500);
   return options;
 }
 

@@ -29,7 +29,7 @@
 // event. Code outside of a process (the test's own) may use rings and files too: waiting there runs the world meanwhile.
 //
 // What the world decides by chance: the order of turns; all latencies; where streams are cut and joined; which listener
-// of an endpoint gets a connection; early ends of multishot operations; late cancels; connection faults; disk faults;
+// of an endpoint gets a connection; early ends of multishot operations; ends of streams that they miss; late cancels; connection faults; disk faults;
 // which sectors of unsynced writes survive. What it holds the code to: one operation a Completion; buffers given back
 // once; no close of a socket with an operation armed (the kernel would never complete it); one send and one receive a
 // socket; no close of what is not open; nobody uses a ring whose owner sleeps in it. Bytes to send and to write are read when the operation completes, and released
@@ -69,6 +69,7 @@ struct SimOptions {
   // The ring.
   std::uint32_t submits_early = 100;   // an operation reaches the kernel before the next submit
   std::uint32_t multishot_ends = 0;    // a multishot operation ends although nothing is wrong (CQ overflow)
+  std::uint32_t end_is_lost = 0;       // a receive that just gave octets never tells of the end that came with them
   std::uint32_t cancel_is_late = 300;  // a cancel takes effect only after up to cancel_late_ns
   std::int64_t cancel_late_ns = 3'000'000;
   std::uint32_t descriptors_max = 20'000;
