@@ -41,6 +41,7 @@ void Inbound::ask_login(const smtp::Step& step) {
   login_->credential_kind = question.credential;
   login_->set_user(question.user);
   login_->set_password(question.password);
+  if (!session_.client().address_unknown) login_->client = machine;
   login_->worker = server_.worker().index();
   login_->now = server_.now();
   login_->owner = this;

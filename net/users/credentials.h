@@ -21,6 +21,7 @@
 
 #include "core/blocking_pool.h"
 #include "core/clock.h"
+#include "core/ip_address.h"
 #include "core/mesh.h"
 #include "core/result.h"
 #include "net/sasl/server.h"
@@ -51,6 +52,7 @@ struct CredentialRequest : core::BlockingPool::Job {
   // The question.
   Kind kind = Kind::password;
   sasl::CredentialKind credential_kind = sasl::CredentialKind::user_exists;  // Kind::credential
+  std::optional<core::IpAddress> client;  // whose question it is, for a source that has rules or a log of its own
   std::size_t worker = 0;
   core::Time now;
   void* owner = nullptr;

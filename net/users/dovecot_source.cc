@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -117,10 +118,13 @@ class DovecotSource final : public CredentialSource {
   void answer(CredentialRequest& request) noexcept override {
     request.answer = CredentialRequest::Answer::unavailable;
     if (request.kind != CredentialRequest::Kind::password) return;
+    const auto begin = Clock::now();
+    if (begin < silent_until_) return;
     // A connection that Dovecot closed meanwhile shows only when it is used: one more try, with a new one.
     const bool was_open = connection_.is_open();
-    if (check(request) || !was_open) return;
-    static_cast<void>(check(request));
+    bool is_answered = check(request);
+    if (!is_answered && was_open && !is_hanging(begin)) is_answered = check(request);
+    if (!is_answered && is_hanging(begin)) silent_until_ = Clock::now() + kPatience;
   }
 
   // Dovecot does not tell when a user changes: what is remembered is good for as long as it is remembered.
@@ -130,6 +134,11 @@ class DovecotSource final : public CredentialSource {
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::seconds kPatience{kDovecotSeconds};
+
+  static bool is_hanging(Clock::time_point since) { return Clock::now() - since >= kPatience; }
+
   // False: no answer, and the connection is closed.
   bool check(CredentialRequest& request) {
     if (!connection_.is_open() && !connection_.open(path_)) return false;
@@ -140,7 +149,9 @@ class DovecotSource final : public CredentialSource {
     response += request.user();
     response += '\0';
     response += request.password();
-    std::string line = "AUTH\t" + id + "\tPLAIN\tservice=smtp\tnologin\tsecured\tresp=";
+    std::string line = "AUTH\t" + id + "\tPLAIN\tservice=smtp\tnologin\tno-penalty\tsecured";
+    if (request.client) line += "\trip=" + request.client->text();
+    line += "\tresp=";
     const std::size_t head = line.size();
     line.resize(head + sasl::base64_bytes(response.size()));
     sasl::base64_encode(response, {line.data() + head, line.size() - head});
@@ -199,6 +210,7 @@ class DovecotSource final : public CredentialSource {
 
   std::string path_;
   DovecotConnection connection_;
+  Clock::time_point silent_until_{};
 };
 
 }  // namespace

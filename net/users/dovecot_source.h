@@ -4,6 +4,9 @@
 // PLAIN and LOGIN only: Dovecot keeps its verifiers to itself. Whoever Dovecot lets in may relay and has no limits of
 // his own; senders are those of his name. Bounds: every read and write ends after kDovecotSeconds; lines of at most 8
 // KiB. A socket that hangs, closes or talks nonsense is "no answer now" (454), and connected anew at the next question.
+// After one that hangs nothing is asked for as long again, so that the logins that wait do not each wait it out.
+// Dovecot is told the client's address, for its log and its allow_nets, and to leave its own penalty for failures out:
+// guessing is the guess guard's business.
 #pragma once
 
 #include <memory>
