@@ -27,6 +27,12 @@ class StoreSource final : public CredentialSource {
     request.answer = CredentialRequest::Answer::unavailable;
     if (!is_open()) return;
     auto found = store_->find(request.user());
+    if (!found) {
+      // Another file may have come in its place, which is as good.
+      close();
+      if (!is_open()) return;
+      found = store_->find(request.user());
+    }
     if (!found) return close();
     if (request.kind == CredentialRequest::Kind::password) {
       check_password(request, *found);
