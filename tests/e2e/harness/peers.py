@@ -215,6 +215,73 @@ exec {tree}/usr/sbin/smtpd -d -v -f {config}
         return [start]
 
 
+class Dovecot:
+    """Only its auth service, on a Unix socket (`socket`). `users`: name to password in the clear. stop() and start()
+    keep the folder; `more`: further settings."""
+
+    name = "dovecot"
+
+    def __init__(self, case, users: dict[str, str], more: str = ""):
+        self.folder = case.path(self.name)
+        os.makedirs(self.folder)
+        os.chmod(self.folder, 0o755)
+        self.socket = os.path.join(self.folder, "auth-client")
+        with open(os.path.join(self.folder, "users"), "w", encoding="utf-8") as file:
+            file.writelines(f"{name}:{{PLAIN}}{password}\n" for name, password in users.items())
+        self.config = os.path.join(self.folder, "dovecot.conf")
+        with open(self.config, "w", encoding="utf-8") as file:
+            file.write(f"""
+base_dir = {self.folder}/run
+state_dir = {self.folder}/state
+protocols =
+listen = 127.0.0.1
+ssl = no
+log_path = /dev/stderr
+auth_mechanisms = plain login
+auth_failure_delay = 0
+auth_cache_size = 0
+service auth {{
+  unix_listener {self.socket} {{
+    mode = 0600
+  }}
+}}
+passdb {{
+  driver = passwd-file
+  args = {self.folder}/users
+}}
+userdb {{
+  driver = static
+  args = uid=65534 gid=65534 home=/nonexistent
+}}
+{more}
+""")
+        case.track(self)
+        self.start()
+
+    def start(self) -> None:
+        dovecot = environment.program("dovecot", "dovecot-core")
+        self.program = Program(self.name, [dovecot, "-F", "-c", self.config], self.folder, namespace=True)
+        wait_until(self._answers, lambda: f"dovecot to answer; it said:\n{self.log()[-4000:]}", every=0.05)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(environment.PATIENCE)
+                probe.connect(self.socket)
+                return probe.recv(8) == b"VERSION\t"
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        self.program.kill()
+
+    def log(self) -> str:
+        return self.program.log()
+
+    def kill(self) -> None:
+        self.program.kill()
+
+
 def wait_relayed(sink, count: int, what: str):
     """The peers' queues are slower than the sink: a longer patience."""
     return wait_until(lambda: len(sink.messages) >= count and list(sink.messages), what, environment.PATIENCE * 2)
