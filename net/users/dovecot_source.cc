@@ -1,5 +1,6 @@
 #include "net/users/dovecot_source.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -8,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -22,6 +24,8 @@
 namespace postern::net::users {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr std::size_t kLineBytesMax = 8192;
 constexpr int kGreetingLinesMax = 100;
 
@@ -32,11 +36,12 @@ std::string_view next_field(std::string_view& line) {
   return field;
 }
 
-// One connection. Lines out and in; nothing is believed but what the protocol says.
+// One connection. Lines out and in; nothing is believed but what the protocol says. Everything fails at the deadline.
 class DovecotConnection {
  public:
   ~DovecotConnection() { close(); }
 
+  void set_deadline(Clock::time_point deadline) { deadline_ = deadline; }
   [[nodiscard]] bool is_open() const { return socket_ >= 0; }
 
   bool open(const std::string& path) {
@@ -45,8 +50,9 @@ class DovecotConnection {
     std::memcpy(address.sun_path, path.data(), path.size());
     socket_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (socket_ < 0) return false;
-    const timeval limit{kDovecotSeconds, 0};
-    setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    // A socket whose owner accepts nobody lets connect() wait; the rest is waited for by wait_for().
+    const int left = milliseconds_left();
+    const timeval limit{left / 1000, left % 1000 * 1000 + 1};
     setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     if (::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || !shake_hands()) {
       close();
@@ -63,8 +69,9 @@ class DovecotConnection {
 
   bool write(std::string_view octets) {
     while (!octets.empty()) {
-      const ssize_t sent = ::send(socket_, octets.data(), octets.size(), MSG_NOSIGNAL);
-      if (sent < 0 && errno == EINTR) continue;
+      if (!wait_for(POLLOUT)) return false;
+      const ssize_t sent = ::send(socket_, octets.data(), octets.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (sent < 0 && (errno == EINTR || errno == EAGAIN)) continue;
       if (sent <= 0) return false;
       octets.remove_prefix(static_cast<std::size_t>(sent));
     }
@@ -81,8 +88,9 @@ class DovecotConnection {
       }
       if (received_.size() > kLineBytesMax) return std::nullopt;
       std::array<char, 2048> octets;
-      const ssize_t got = ::recv(socket_, octets.data(), octets.size(), 0);
-      if (got < 0 && errno == EINTR) continue;
+      if (!wait_for(POLLIN)) return std::nullopt;
+      const ssize_t got = ::recv(socket_, octets.data(), octets.size(), MSG_DONTWAIT);
+      if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
       if (got <= 0) return std::nullopt;
       received_.append(octets.data(), static_cast<std::size_t>(got));
     }
@@ -92,6 +100,20 @@ class DovecotConnection {
   std::uint32_t next_id() { return ++last_id_; }
 
  private:
+  [[nodiscard]] int milliseconds_left() const {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now()).count();
+    return static_cast<int>(std::clamp<std::int64_t>(left, 0, INT32_MAX));
+  }
+  // False: the deadline came first.
+  bool wait_for(short events) {
+    for (;;) {
+      pollfd descriptor{socket_, events, 0};
+      const int ready = ::poll(&descriptor, 1, milliseconds_left());
+      if (ready > 0) return true;  // or in error, which the next call tells
+      if (ready == 0 || errno != EINTR) return false;
+    }
+  }
+
   bool shake_hands() {
     if (!write("VERSION\t1\t2\nCPID\t" + std::to_string(getpid()) + "\n")) return false;
     bool is_version_known = false;
@@ -107,24 +129,27 @@ class DovecotConnection {
   }
 
   int socket_ = -1;
+  Clock::time_point deadline_{};
   std::uint32_t last_id_ = 0;
   std::string received_;
 };
 
 class DovecotSource final : public CredentialSource {
  public:
-  explicit DovecotSource(std::string path) : path_(std::move(path)) {}
+  DovecotSource(std::string path, std::chrono::milliseconds patience) : path_(std::move(path)), patience_(patience) {}
 
   void answer(CredentialRequest& request) noexcept override {
     request.answer = CredentialRequest::Answer::unavailable;
     if (request.kind != CredentialRequest::Kind::password) return;
     const auto begin = Clock::now();
     if (begin < silent_until_) return;
+    const auto deadline = begin + patience_;
+    connection_.set_deadline(deadline);
     // A connection that Dovecot closed meanwhile shows only when it is used: one more try, with a new one.
     const bool was_open = connection_.is_open();
     bool is_answered = check(request);
-    if (!is_answered && was_open && !is_hanging(begin)) is_answered = check(request);
-    if (!is_answered && is_hanging(begin)) silent_until_ = Clock::now() + kPatience;
+    if (!is_answered && was_open && Clock::now() < deadline) is_answered = check(request);
+    if (!is_answered && Clock::now() >= deadline) silent_until_ = Clock::now() + patience_;
   }
 
   // Dovecot does not tell when a user changes: what is remembered is good for as long as it is remembered.
@@ -134,11 +159,6 @@ class DovecotSource final : public CredentialSource {
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-  static constexpr std::chrono::seconds kPatience{kDovecotSeconds};
-
-  static bool is_hanging(Clock::time_point since) { return Clock::now() - since >= kPatience; }
-
   // False: no answer, and the connection is closed.
   bool check(CredentialRequest& request) {
     if (!connection_.is_open() && !connection_.open(path_)) return false;
@@ -209,17 +229,19 @@ class DovecotSource final : public CredentialSource {
   }
 
   std::string path_;
+  std::chrono::milliseconds patience_;
   DovecotConnection connection_;
   Clock::time_point silent_until_{};
 };
 
 }  // namespace
 
-core::Result<std::unique_ptr<CredentialSource>> open_dovecot_source(const std::string& path) {
+core::Result<std::unique_ptr<CredentialSource>> open_dovecot_source(const std::string& path,
+                                                                    std::chrono::milliseconds patience) {
   if (path.empty() || path.size() >= sizeof(sockaddr_un::sun_path)) {
     return core::fail("users.dovecot: '" + path + "' cannot be a socket's path");
   }
-  return std::make_unique<DovecotSource>(path);
+  return std::make_unique<DovecotSource>(path, patience);
 }
 
 }  // namespace postern::net::users

@@ -74,8 +74,7 @@ class StoreSource final : public CredentialSource {
     request.answer = CredentialRequest::Answer::given;
     request.verdict = PasswordVerdict::wrong;
     if (!user || user->password_hash.empty()) {
-      const auto decoy = store_->decoy_hash(request.user());
-      burn(decoy ? decoy->view() : std::string_view{}, request.password());
+      burn_decoy(request);
       if (user) request.verdict = PasswordVerdict::no_verifier;
       return;
     }
@@ -85,6 +84,8 @@ class StoreSource final : public CredentialSource {
       case Match::no:
         return;
       case Match::unsupported:
+        // It took no time, and so would tell that there is such a user.
+        burn_decoy(request);
         request.verdict = PasswordVerdict::no_verifier;
         return;
     }
@@ -95,6 +96,11 @@ class StoreSource final : public CredentialSource {
     request.verdict = PasswordVerdict::right;
     derive_missing(*user, request.password());
     request.account = std::make_shared<const policy::UserRecord>(std::move(user->record));
+  }
+
+  void burn_decoy(const CredentialRequest& request) {
+    const auto decoy = store_->decoy_hash(request.user());
+    burn(decoy ? decoy->view() : std::string_view{}, request.password());
   }
 
   // The first time a password is proven here is when SCRAM's keys can be had from it.
