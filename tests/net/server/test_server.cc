@@ -125,7 +125,7 @@ std::vector<std::string> TestServer::logged(std::string_view event) {
   const std::lock_guard lock(log_mutex_);
   std::vector<std::string> found;
   std::erase_if(log_lines_, [&](const std::string& line) {
-    const bool is_it = line.contains(" event=" + std::string(event) + " ");
+    const bool is_it = event.empty() || line.contains(" event=" + std::string(event) + " ");
     if (is_it) found.push_back(line);
     return is_it;
   });

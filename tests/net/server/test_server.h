@@ -71,7 +71,7 @@ class TestServer {
   void on_worker(const std::function<void(WorkerServer&)>& function);
   // Another turn has begun and ended since the call: what the worker knows by now, it has acted on.
   void await_turn();
-  // Lines of the log with this event since the last call, as they stand in a file. With keep_log.
+  // Lines of the log with this event (empty: all) since the last call, as they stand in a file. With keep_log.
   std::vector<std::string> logged(std::string_view event);
   // As SIGTERM begins it; stop() waits for the end.
   void begin_drain();
