@@ -84,7 +84,7 @@ prompt = no
 """)
         self._sign("root", self.key, ["basicConstraints = critical,CA:TRUE", "keyUsage = critical,keyCertSign,cRLSign",
                                       "subjectKeyIdentifier = hash"], subject=f"Postern tests, {name}",
-                   days=(-1, 30), arguments=["-selfsign", "-keyfile", self.key], out=self.file)
+                   days=(-1, 120), arguments=["-selfsign", "-keyfile", self.key], out=self.file)
 
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, name)
