@@ -70,6 +70,7 @@ endforeach()
 set_property(TARGET boringssl_crypto PROPERTY INTERFACE_LINK_LIBRARIES Threads::Threads)
 set_property(TARGET boringssl_ssl PROPERTY INTERFACE_LINK_LIBRARIES boringssl_crypto)
 if(boringssl_kind STREQUAL "STATIC")
-  # Nothing else in the process may take these symbols for OpenSSL's.
-  set_property(TARGET boringssl_crypto PROPERTY INTERFACE_LINK_OPTIONS -Wl,--exclude-libs,ALL)
+  # Nothing else in the process may take these symbols for OpenSSL's. (Of these libraries only: the sanitizers' malloc and free,
+  # which clang links statically, must stay visible, or shared libraries free by libc what they were given by those.)
+  set_property(TARGET boringssl_crypto PROPERTY INTERFACE_LINK_OPTIONS -Wl,--exclude-libs,libcrypto.a:libssl.a)
 endif()
