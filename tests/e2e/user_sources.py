@@ -104,15 +104,19 @@ class Store(SourceCase):
         self.assertEqual(self.login(OTHER, OTHER_PASSWORD), 535)
 
     def test_written_by_another_for_long(self):
-        """A writer's lock keeps nobody from logging in; only what the login would have kept is not kept."""
-        self.start()
-        with sqlite3.connect(self.store, isolation_level=None) as writer:
-            writer.execute("BEGIN IMMEDIATE")
-            writer.execute("UPDATE users SET scram_sha_256 = ''")
-            self.assertEqual(self.login(), 235)
-            self.assertEqual(self.login(password="wrong"), 535)
-            writer.execute("ROLLBACK")
-        writer.close()
+        """A writer's lock keeps nobody from logging in; what the login would have kept, the next one keeps."""
+        self.start(users={"cache_seconds": 0})
+        other = sqlite3.connect(self.store, isolation_level=None)
+        keys = "SELECT scram_sha_256 <> '' FROM users WHERE name = ?"
+        other.execute("UPDATE users SET scram_sha_256 = ''")  # as an imported user has none
+        other.execute("BEGIN IMMEDIATE")
+        self.assertEqual(self.login(), 235)
+        self.assertEqual(self.login(password="wrong"), 535)
+        other.execute("ROLLBACK")
+        self.assertEqual(other.execute(keys, [USER]).fetchone(), (0,))
+        self.assertEqual(self.login(), 235)
+        self.assertEqual(other.execute(keys, [USER]).fetchone(), (1,))
+        other.close()
 
     def test_locked_at_the_start(self):
         self.start(ready=False)
