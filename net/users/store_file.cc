@@ -137,8 +137,12 @@ std::expected<void, std::string> configure(Database& database, StoreMode mode) {
     }
   }
   // FULL: each commit is synced before it is answered. secure_delete: an old hash is overwritten, not only forgotten.
+  // autocheckpoint: changes are rare, and each goes on into the file itself at once, so that who moves or copies the file
+  // without its log loses nothing.
   return database.run(
-      "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON");
+      "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = 1; PRAGMA temp_store = "
+      "MEMORY; "
+      "PRAGMA cell_size_check = ON");
 }
 
 // Makes an empty file, 0600. Made by root, it belongs to the folder's owner, as whom the server runs; SQLite gives its

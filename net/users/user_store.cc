@@ -138,6 +138,14 @@ struct UserStore::State {
   explicit State(StoreFile opened) : file(std::move(opened)) {}
   ~State() { OPENSSL_cleanse(file.server_secret.data(), file.server_secret.size()); }
 
+  // Moved or replaced under a running server, the file is another one than what is open here, and what is open is no
+  // longer what SQLite believes it is: its log lies beside the new one. Then nothing that is read is an answer.
+  Result<void> check_place() const {
+    const auto identity = identify(file.database.path());
+    if (!identity) return std::unexpected(identity.error());
+    if (*identity != file.identity) return std::unexpected(file.database.path() + ": replaced by another file");
+    return {};
+  }
   Result<Statement*> statement(Sql which) {
     Statement& found = statements[static_cast<std::size_t>(which)];
     if (auto prepared = file.database.prepare(kSql[static_cast<std::size_t>(which)], found); !prepared) {
@@ -172,6 +180,7 @@ struct UserStore::State {
   Result<bool> change_user(Sql which, std::string_view name, const Bind& bind) {
     const auto wanted = policy::canonical_user_name(name);
     if (!wanted) return false;
+    if (auto placed = check_place(); !placed) return std::unexpected(placed.error());
     auto transaction = Transaction::begin(file.database);
     if (!transaction) return std::unexpected(transaction.error());
     const auto generation = number(Sql::next_generation);
@@ -213,6 +222,7 @@ std::span<const std::uint8_t, 32> UserStore::server_secret() const {
 UserStore::Result<std::optional<StoredUser>> UserStore::find(std::string_view name) {
   const auto wanted = policy::canonical_user_name(name);
   if (!wanted) return std::nullopt;
+  if (auto placed = state_->check_place(); !placed) return std::unexpected(placed.error());
   auto statement = state_->statement(Sql::find);
   if (!statement) return std::unexpected(statement.error());
   const Run run(**statement);
@@ -227,6 +237,7 @@ UserStore::Result<bool> UserStore::set_derived_keys(std::string_view name, std::
                                                     const Verifiers& keys, const Secret& better_hash) {
   const auto wanted = policy::canonical_user_name(name);
   if (!wanted) return false;
+  if (auto placed = state_->check_place(); !placed) return std::unexpected(placed.error());
   return state_->change(Sql::set_derived_keys, [&](Statement& row) {
     row.bind(1, *wanted);
     row.bind(2, static_cast<std::int64_t>(generation));
@@ -238,9 +249,7 @@ UserStore::Result<bool> UserStore::set_derived_keys(std::string_view name, std::
 }
 
 UserStore::Result<std::uint64_t> UserStore::data_version() {
-  const auto identity = identify(path());
-  if (!identity) return std::unexpected(identity.error());
-  if (*identity != state_->file.identity) return std::unexpected(path() + ": replaced by another file");
+  if (auto placed = state_->check_place(); !placed) return std::unexpected(placed.error());
   const auto version = state_->number(Sql::data_version);
   if (!version) return std::unexpected(version.error());
   if (state_->is_seen && *version == state_->seen_data_version) return state_->seen_generation;
@@ -325,6 +334,7 @@ UserStore::Result<void> UserStore::add(const StoredUser& user) {
 }
 
 UserStore::Result<void> UserStore::add_all(std::span<const StoredUser> users, std::size_t* failed) {
+  if (auto placed = state_->check_place(); !placed) return placed;
   auto transaction = Transaction::begin(state_->file.database);
   if (!transaction) return std::unexpected(transaction.error());
   const std::int64_t now = now_seconds();

@@ -5,7 +5,8 @@
 // same file open. Write-ahead log, synchronous FULL: what a call has answered survives a power cut.
 //
 // Errors are texts for an operator ("/var/lib/postern/users.db: locked by another process for 2 s"). They never hold a
-// password, a hash or a key. An error is not an answer: a server says 454 4.7.0 to it, never 535.
+// password, a hash or a key. An error is not an answer: a server says 454 4.7.0 to it, never 535. After one that says
+// that the file is gone or was replaced, open it anew.
 //
 // The file: mode 0600, owned by the owner of its folder when root makes it (so that `postern user add` as root, before
 // the server ran, leaves a file that the server can open). application_id "Post", user_version = schema version.

@@ -227,14 +227,39 @@ TEST_F(StoreFileTest, ReadOnlyWritesNothing) {
 
 TEST_F(StoreFileTest, ARunningServerNoticesWhenItsFileGoes) {
   UserStore store = open();
+  ASSERT_TRUE(store.add(user("anna")));
+  const std::uint64_t generation = store.find("anna").value().value().record.generation;
+  const Verifiers keys{.scram_sha_256 = Secret("x"), .scram_sha_1 = {}, .cram_md5 = {}};
   ASSERT_TRUE(store.data_version());
   const std::string moved = folder_ + "/moved.db";
   ASSERT_EQ(::rename(path_.c_str(), moved.c_str()), 0);
   EXPECT_HAS(store.data_version().error(), "there is no such file");
+  // "There is no such user" would be no answer to a question that cannot be answered.
+  EXPECT_HAS(store.find("anna").error(), "there is no such file");
+  EXPECT_HAS(store.find("nobody").error(), "there is no such file");
+  EXPECT_HAS(store.add(user("bert")).error(), "there is no such file");
+  EXPECT_HAS(store.set_held("anna", true).error(), "there is no such file");
+  EXPECT_HAS(store.set_derived_keys("anna", generation, keys).error(), "there is no such file");
   write_file("another one");
   EXPECT_HAS(store.data_version().error(), "replaced");
+  EXPECT_HAS(store.find("anna").error(), "replaced");
   ASSERT_EQ(::rename(moved.c_str(), path_.c_str()), 0);
   EXPECT_TRUE(store.data_version());
+  EXPECT_TRUE(store.find("anna").value());
+}
+
+// What somebody copies without knowing of the log beside it.
+TEST_F(StoreFileTest, TheFileAloneHasWhatWasAnswered) {
+  UserStore store = open();
+  ASSERT_TRUE(store.add(user("anna")));
+  ASSERT_TRUE(store.add(user("bert")));
+  ASSERT_TRUE(store.set_password("anna", Secret("new"), {}).value());
+  const std::string copy = folder_ + "/copy.db";
+  std::filesystem::copy_file(path_, copy);
+  auto copied = UserStore::open(copy, StoreMode::read_write);
+  ASSERT_TRUE(copied) << copied.error();
+  EXPECT_EQ(copied->count().value(), 2u);
+  EXPECT_EQ(copied->find("anna").value().value().password_hash.view(), "new");
 }
 
 TEST_F(StoreFileTest, ManyMakeItAtOnce) {
