@@ -135,9 +135,12 @@ bool Spool::admit(std::uint64_t bytes) {
   const std::uint64_t in_log = kAdmissionExtraBytes + (is_large ? 0 : bytes);
   const std::uint64_t in_file = is_large ? bytes : 0;
   const std::uint64_t promised = in.admitted_file_bytes + in_file;
+  const std::uint64_t wanted = in.admitted_log_bytes + in_log + in.log.unissued_bytes();
+  const std::uint64_t room = in.segments.room_for_items();
+  // In a second this server and others fill gigabytes: where it hangs on the file system, its word must be fresh.
+  if (is_large || room < wanted) in.segments.ask_free_bytes();
   if (is_large && in.segments.file_bytes_free() < promised) return false;
-  const std::uint64_t room = in.segments.room_for_items() + in.segments.room_to_grow(promised);
-  if (room < in.admitted_log_bytes + in_log + in.log.unissued_bytes()) return false;
+  if (room < wanted && room + in.segments.room_to_grow(promised) < wanted) return false;
   in.admitted_log_bytes += in_log;
   in.admitted_file_bytes += in_file;
   return true;

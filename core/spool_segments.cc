@@ -145,7 +145,7 @@ Result<void> SegmentStore::settle(const Time& now) {
   if (active_ == nullptr) {
     if (auto done = activate_now(); !done) return done;
   }
-  refresh_free_bytes(now);
+  ask_free_bytes();
   return {};
 }
 
@@ -274,8 +274,8 @@ std::uint64_t SegmentStore::room_to_grow(std::uint64_t promised_elsewhere) const
   return bytes / options_.segment_bytes * whole_segment();
 }
 
-void SegmentStore::refresh_free_bytes(const Time& now) {
-  free_bytes_asked_ns_ = now.boot_ns;
+void SegmentStore::ask_free_bytes() {
+  free_bytes_asked_ns_ = now_ns_;
   if (const auto bytes = files::free_bytes(options_.directory)) free_bytes_ = *bytes;
 }
 
@@ -283,7 +283,7 @@ void SegmentStore::refresh_free_bytes(const Time& now) {
 
 void SegmentStore::step(const Time& now) {
   now_ns_ = now.boot_ns;
-  if (now_ns_ - free_bytes_asked_ns_ >= kAskFreeBytesNs) refresh_free_bytes(now);
+  if (now_ns_ - free_bytes_asked_ns_ >= kAskFreeBytesNs) ask_free_bytes();
   release_oldest();
   step_changes(now);
   step_growth(now);
@@ -397,7 +397,7 @@ void SegmentStore::step_growth(const Time& now) {
   if (free_count() >= wanted || now.boot_ns < growth_wait_until_ns_) return;
   // The part of the disk that is left to others is touched only for outcomes.
   const bool is_for_outcomes = options_.draining || free_count() < kReserve;
-  refresh_free_bytes(now);
+  ask_free_bytes();
   if (!is_for_outcomes && file_bytes_free() < options_.segment_bytes) {
     growth_error_ = ENOSPC;
     growth_blocked_ = true;

@@ -82,6 +82,8 @@ class SegmentStore {
   // What could be had beyond that by making segments.
   [[nodiscard]] std::uint64_t room_to_grow(std::uint64_t promised_elsewhere) const;
   [[nodiscard]] std::uint64_t file_bytes_free() const;  // on the file system, beyond disk_reserve_bytes
+  // Both go by what was free up to a second ago; ask_free_bytes() before what hangs on them (a system call, about 1 us).
+  void ask_free_bytes();
   // Only the reserve is left, and no more can be had.
   [[nodiscard]] bool is_scarce() const { return growth_blocked_ && room_for_items() == 0; }
 
@@ -123,7 +125,6 @@ class SegmentStore {
   void start_growth();
   void write_zeros();
   void end_growth(int error);
-  void refresh_free_bytes(const Time& now);
   void arm_timer();
 
   void on_change(Completion& completion, const Outcome& outcome) noexcept;
