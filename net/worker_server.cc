@@ -182,7 +182,12 @@ core::Result<void> WorkerServer::open_spools(const WorkerServerOptions& options,
     if (log.number < worker_.workers() || log.number % worker_.workers() != self) continue;
     auto adopted = open_log(log.path, log.number, true, options, notes);
     if (!adopted) return std::unexpected(adopted.error());
-    adopted_.push_back(std::move(*adopted));
+    if ((*adopted)->items() > 0) {
+      adopted_.push_back(std::move(*adopted));
+      continue;
+    }
+    adopted->reset();
+    if (auto removed = core::Spool::remove(log.path); !removed) notes.push_back("kept: " + removed.error().text);
   }
   return {};
 }

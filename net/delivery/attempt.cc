@@ -48,6 +48,7 @@ void MessageQueue::make_jobs(QueuedMessage& message) {
     job->message = &message;
     job->id = message.id;
     job->next_recipient = ordinal;
+    job->asked_ns = message.asked_ns;
     DeliveryFlow& flow = flow_of(target);
     job->flow = &flow;
     flow.waiting.push_back(*job);

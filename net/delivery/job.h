@@ -68,6 +68,7 @@ struct DeliveryJob {
   DeliveryFlow* flow = nullptr;          // the owner's
   DeliveryJob* next = nullptr;           // in one list at a time: the owner's, then the lane's
   std::uint32_t next_recipient = 0;      // ordinal in the envelope at which the next batch starts
+  std::int64_t asked_ns = 0;             // when an operator asked for it: hops that have rested since before are tried again
   DeliveryBatch* batch = nullptr;        // from the owner's job pool, while a batch is under way
   std::size_t batch_bytes = 0;
 };

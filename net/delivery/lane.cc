@@ -70,6 +70,9 @@ void Lane::submit(DeliveryJob& job) {
     target_ = job.target;
     connections_max_ = LanePlan::connections(*target_, server_.worker().workers(), server_.worker().index());
   }
+  for (Hop& hop : hops_) {
+    if (hop.rests_since_ns < job.asked_ns) hop.rests_until_ns = 0;
+  }
   jobs_.push_back(job);
   lanes_.mark(*this);
 }
@@ -127,7 +130,7 @@ int Lane::choose_hop() {
     if (hop.resolved_until_ns > now) return static_cast<int>(i);
     if (!hop.resolving) {
       if (server_.shared().resolver == nullptr) {
-        rest(hop, "names cannot be resolved here");
+        rest(hop, target_->to[i].host, "names cannot be resolved here");
         continue;
       }
       hop.resolving = true;
@@ -147,7 +150,7 @@ void Lane::on_resolved(void* self, std::uint64_t hop_index, std::uint64_t answer
   hop.resolving = false;
   --lane->resolving_;
   if (answer->addresses.empty()) {
-    lane->rest(hop, lane->target_->to[hop_index].host + ": " + answer->error);
+    lane->rest(hop, lane->target_->to[hop_index].host, answer->error);
   } else {
     hop.addresses = std::move(answer->addresses);
     hop.next_address = 0;
@@ -194,15 +197,17 @@ void Lane::hop_failed(Outbound& connection, std::string_view why) {
   Hop& hop = hops_[connection.hop()];
   // A host's other addresses come first, the rest of the route after them.
   if (++hop.next_address % hop.addresses.size() == 0) {
-    rest(hop, std::string(connection.peer()) + ": " + std::string(why));
+    rest(hop, connection.peer(), why);
   }
   lanes_.mark(*this);
 }
 
-void Lane::rest(Hop& hop, std::string_view why) {
+void Lane::rest(Hop& hop, std::string_view peer, std::string_view why) {
   hop.rest_ns = hop.rest_ns == 0 ? kRestFirst : std::min(hop.rest_ns * 2, kRestMost);
-  hop.rests_until_ns = server_.now().boot_ns + hop.rest_ns;
-  hop.last_error.assign(why);
+  hop.rests_since_ns = server_.now().boot_ns;
+  hop.rests_until_ns = hop.rests_since_ns + hop.rest_ns;
+  hop.last_peer.assign(peer);
+  hop.last_error.assign(peer).append(": ").append(why);
   core::LogLine(server_.log(), server_.now(), core::Severity::warning, "hop_down")
       .add("reason", hop.last_error)
       .add("rest_ms", static_cast<std::uint64_t>(hop.rest_ns / core::kNanosecondsPerMillisecond))
@@ -221,11 +226,14 @@ void Lane::closed(Outbound& connection) {
 // No hop can be reached: what waits is told so, with the last hop's words.
 void Lane::fail_waiting() {
   std::string why;
+  std::string_view peer;
   for (const Hop& hop : hops_) {
     if (!hop.last_error.empty()) why += (why.empty() ? "" : "; ") + hop.last_error;
+    if (!hop.last_peer.empty()) peer = hop.last_peer;
   }
   if (why.empty()) why = "too many connections are open";
   while (DeliveryJob* job = jobs_.pop_front()) {
+    job->batch->set_peer(peer);
     for (JobResult& result : job->batch->results) result.set(451, "4.4.1", why, false);
     finish(*job);
   }

@@ -5,7 +5,7 @@
 // no lock; a queue hands its jobs to the lane of its own worker if there is one, else to another worker's
 // through the mesh. Hops are tried in the order of the route; one that does not answer rests for a while
 // (kRestFirst, doubling to kRestMost). When all rest, waiting jobs fail at once (4.4.1) and their messages
-// keep their retry schedule. Thread: one, its worker's.
+// keep their retry schedule; an operator's `queue retry` ends the rests that began before it. Thread: one, its worker's.
 #pragma once
 
 #include <cstdint>
@@ -66,10 +66,12 @@ class Lane {
   struct Hop {
     std::vector<core::IpAddress> addresses;  // of a named hop: as resolved last
     std::int64_t resolved_until_ns = 0;
+    std::int64_t rests_since_ns = 0;
     std::int64_t rests_until_ns = 0;
     std::int64_t rest_ns = 0;
     std::size_t next_address = 0;
     bool resolving = false;
+    std::string last_peer;
     std::string last_error;
   };
   static void on_resolved(void* self, std::uint64_t hop, std::uint64_t answer) noexcept;
@@ -77,7 +79,7 @@ class Lane {
   // The hop to use now: an index, -1: all rest, -2: an address is being looked up.
   int choose_hop();
   bool open_connection();
-  void rest(Hop& hop, std::string_view why);
+  void rest(Hop& hop, std::string_view peer, std::string_view why);
   void fail_waiting();
 
   WorkerServer& server_;

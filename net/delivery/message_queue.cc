@@ -178,6 +178,7 @@ void MessageQueue::flush() {
 // --- operators -----------------------------------------------------------------------------------------------------
 
 void MessageQueue::retry_now(QueuedMessage& message) {
+  message.asked_ns = server_.now().boot_ns;
   if (message.in_attempt) {
     message.retry_asked = true;
     return;

@@ -53,7 +53,8 @@ struct QueuedMessage {
   bool in_attempt = false;
   bool was_tried = false;              // in this attempt
   bool remove_asked = false;  // by an operator: finish without a notice when nothing is under way
-  bool retry_asked = false;
+  bool retry_asked = false;   // while an attempt was under way
+  std::int64_t asked_ns = 0;  // when an operator asked for an attempt last; 0: never
   std::uint32_t open_jobs = 0;
   std::uint64_t body_bytes = 0;
   std::int64_t accepted_unix_ns = 0;

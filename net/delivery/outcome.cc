@@ -30,6 +30,19 @@ DeliveryEvent success_event(const RouteTarget& target, bool dsn_passed_on) {
   return dsn_passed_on ? DeliveryEvent::relayed_with_dsn : DeliveryEvent::relayed;
 }
 
+// "Too many recipients": of RCPTMAX (RFC 9422), or in the peer's words. An enhanced code of another kind says that it is
+// about the recipient: "452 4.2.2 mailbox full".
+bool is_too_many(const JobResult& result) {
+  return result.code == 452 && (result.enhanced_bytes == 0 || result.enhanced_view() == "4.5.3");
+}
+
+// The recipients that go into another transaction at once (RFC 5321 section 4.5.3.1.10): only where this one delivered to
+// somebody, so that it comes to an end.
+bool goes_on_at_once(const DeliveryBatch& batch) {
+  return std::any_of(batch.results.begin(), batch.results.end(), [](const JobResult& r) { return r.delivered(); }) &&
+         std::any_of(batch.results.begin(), batch.results.end(), is_too_many);
+}
+
 }  // namespace
 
 delivery::MessageState& MessageQueue::state_of(QueuedMessage& message) {
@@ -63,6 +76,13 @@ void MessageQueue::job_done(DeliveryJob& job) {
   --flow.outstanding;
   if (!flow.waiting.empty()) mark(flow);
 
+  if (goes_on_at_once(*job.batch)) {
+    for (std::size_t i = job.batch->results.size(); i-- > 0;) {
+      if (!is_too_many(job.batch->results[i])) continue;
+      job.batch->results[i].code = 0;
+      job.next_recipient = job.batch->ordinals[i];
+    }
+  }
   for (std::size_t i = 0; i < job.batch->results.size(); ++i) {
     if (job.batch->results[i].code == 0) continue;  // given back untried
     message.was_tried = true;
@@ -239,7 +259,11 @@ void MessageQueue::conclude(QueuedMessage& message) {
   message.state->encode(scratch_);
   message.spool.update(message.id, scratch_, nullptr);
   message.content.clear();
-  if (std::exchange(message.retry_asked, false)) return retry_now(message);
+  if (std::exchange(message.retry_asked, false)) {
+    message.in_attempt = true;
+    due_.push_back(&message);
+    return;
+  }
   schedule(message, message.state->next_unix_seconds);
 }
 

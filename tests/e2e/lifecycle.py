@@ -222,6 +222,11 @@ class Starting(LifeCase):
         wait_until(lambda: self.queued() == 0, "an empty queue", every=0.1)
         self.assertEqual(len({each.header("Message-ID") for each in good.messages}), total)
         self.assertEqual(len(good.messages), total)
+        # What was emptied goes: a log that no worker writes any more is not kept for ever.
+        self.assertEqual(self.postern.stop(), 0)
+        self.postern.change(workers=1)
+        self.postern.start()
+        self.assertEqual([name for name in os.listdir(self.postern.settings["spool"]) if name.startswith("log-")], ["log-0000"])
 
     def queued(self):
         status, out, error = self.postern.queue("list")

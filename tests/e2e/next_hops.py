@@ -206,6 +206,27 @@ class Outcomes(HopCase):
         self.queue_is_empty()
 
 
+    def test_operator_wakes_a_hop_that_rests(self):
+        """A hop that was down for a while is left alone for up to a minute: `queue retry` does not wait for that."""
+        port = free_port()
+        self.start(route_to(port), queue={"retry_seconds": [1, 1, 1, 1, 1, 3600]})
+        self.hand_in()
+
+        def rests():
+            return [event for event in self.postern.events() if event["event"] == "hop_down"
+                    and int(event["rest_ms"]) >= 4000]
+
+        wait_until(rests, "the hop to be left alone", every=0.05)
+        sink = self.track(Sink(port=port))
+        status, _, error = self.postern.queue("retry", "all")
+        self.assertEqual(status, 0, error)
+        sink.wait_for(1, 3)
+        self.queue_is_empty()
+        for event in self.postern.events():
+            if event["event"] == "deferred":
+                self.assertEqual(event["relay"], f"127.0.0.1:{port}", event)
+
+
 class Bounces(HopCase):
     def refusing(self, stage, reply, **settings):
         class Refusing(Script):
@@ -418,6 +439,52 @@ class Connections(HopCase):
         recipients = [f"r{number}@remote.example" for number in range(100)]
         self.hand_in(recipients=recipients)
         self.assertEqual(sink.wait_for(1)[0].recipients, recipients)
+
+    def many_recipients(self, script, sizes, name="postern"):
+        """The hop takes some recipients at a time: the others follow at once, not at the next attempt."""
+        sink = self.track(Sink(script))
+        self.start(sink, name=name, queue={"retry_seconds": [3600]})
+        wanted = [f"user{n}@remote.example" for n in range(sum(sizes))]
+        self.hand_in(recipients=wanted)
+        kept = sink.wait_for(len(sizes))
+        self.queue_is_empty()
+        self.assertEqual([len(each.recipients) for each in kept], sizes)
+        self.assertEqual(sorted(sum((each.recipients for each in kept), [])), sorted(wanted))
+        self.assertEqual([event for event in self.postern.events() if event["event"] == "deferred"], [])
+
+    def test_rcptmax(self):
+        class Limited(Script):
+            extensions = (*Script.extensions, "LIMITS RCPTMAX=4")
+
+        self.many_recipients(Limited(), [4, 4, 3])
+
+    def test_too_many_recipients_in_the_words_of_the_hop(self):
+        for number, words in enumerate(("452 4.5.3 too many", "452 too many", "552 too many")):
+            class Limited(Script):
+                count = 0
+
+                def mail(self, session, address, parameters):
+                    self.count = 0
+
+                def rcpt(self, session, address, parameters):
+                    self.count += 1
+                    return words if self.count > 3 else None
+
+            with self.subTest(words):
+                self.many_recipients(Limited(), [3, 3, 1], f"postern{number}")
+
+    def test_full_mailbox_is_no_limit(self):
+        class Full(Script):
+            def rcpt(self, session, address, parameters):
+                return "452 4.2.2 mailbox full" if address.startswith("full") else None
+
+        sink = self.track(Sink(Full()))
+        self.start(sink, queue={"retry_seconds": [3600]})
+        self.hand_in(recipients=["full@remote.example", RECIPIENT])
+        self.assertEqual(sink.wait_for(1)[0].recipients, [RECIPIENT])
+        wait_until(lambda: [event["status"] for event in self.postern.events() if event["event"] == "deferred"] == ["4.2.2"],
+                   "one recipient to be deferred")
+        self.assertEqual(len(sink.messages), 1)
 
     def test_routes_by_domain(self):
         first, second, rest = (self.track(Sink()) for _ in range(3))
