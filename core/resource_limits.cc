@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <limits>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 namespace postern::core {
@@ -22,6 +23,13 @@ std::optional<std::string> descriptor_problem(std::uint64_t connections, std::ui
          " open files, and the hard limit (RLIMIT_NOFILE) is " + std::to_string(hard) +
          ": set LimitNOFILE=" + std::to_string(needed) +
          " or more in the unit ('ulimit -Hn' in a shell), or limits.connections to " + possible + " or less";
+}
+
+void forbid_core_dumps() {
+  // The limit alone is not looked at when a program takes the dumps (core_pattern begins with '|').
+  constexpr rlimit kNone{0, 0};
+  (void)setrlimit(RLIMIT_CORE, &kNone);
+  (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 Result<std::uint64_t> reserve_descriptors(std::uint64_t connections) {

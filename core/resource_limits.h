@@ -23,4 +23,8 @@ Result<std::uint64_t> reserve_descriptors(std::uint64_t connections);
 // The verdict of the above for given limits: what is wrong, or nullopt when `hard` suffices.
 std::optional<std::string> descriptor_problem(std::uint64_t connections, std::uint64_t hard);
 
+// Whatever happens to this process, its memory, which holds passwords and keys, is not written to a file (PR_SET_DUMPABLE,
+// prctl(2)), nor read by other processes of its user. Children start as before.
+void forbid_core_dumps();
+
 }  // namespace postern::core

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 #include <vector>
 
@@ -44,6 +45,11 @@ class HeldInput {
   [[nodiscard]] std::string_view front(const BufferLinks& links, const core::Ring& ring) const {
     if (count_ == 0) return {};
     return ring.buffer(first_, static_cast<std::int32_t>(links.links[first_].octets)).substr(used_);
+  }
+  // Leaves no trace of the first `octets` of front(): a password may be among them, and the buffer's next reader is another
+  // connection. The buffers are the ring's own memory, and nobody else reads them while they are held.
+  void wipe(const BufferLinks& links, const core::Ring& ring, std::size_t octets) const {
+    if (octets != 0) explicit_bzero(const_cast<char*>(front(links, ring).data()), octets);
   }
   // Gives a buffer back as soon as it is used up.
   void consume(BufferLinks& links, core::Ring& ring, std::size_t octets) {

@@ -166,6 +166,7 @@ bool Inbound::advance() {
   const smtp::Step step = session_.advance(input, server_.world(), replies_);
   const bool go_on = handle(step);
   if (tls_ == nullptr) {
+    if (step.event != smtp::Event::content) held_.wipe(server_.links(), server_.ring(), step.consumed);
     held_.consume(server_.links(), server_.ring(), step.consumed);
   } else {
     tls_->consume(step.consumed);

@@ -5,12 +5,14 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "core/resource_limits.h"
 #include "net/admin/commands.h"
 #include "net/user_options.h"
 #include "net/version.h"
 
 int main(int count, char** words) {
   using namespace postern::net;
+  postern::core::forbid_core_dumps();  // every command may come to hold a password or a key
   CLI::App app{"Postern: a mail relay. It takes mail in, decides who may relay, puts each message on disk before it says\n"
                "250, and carries it to the next hop."};
   app.require_subcommand(1);

@@ -26,13 +26,13 @@ CredentialRequest::~CredentialRequest() { OPENSSL_cleanse(password_.data(), pass
 
 void CredentialRequest::set_user(std::string_view text) {
   POSTERN_ASSERT(text.size() <= user_.size());
-  std::memcpy(user_.data(), text.data(), text.size());
+  std::ranges::copy(text, user_.begin());
   user_bytes_ = static_cast<std::uint8_t>(text.size());
 }
 
 void CredentialRequest::set_password(std::string_view text) {
   POSTERN_ASSERT(text.size() <= password_.size());
-  std::memcpy(password_.data(), text.data(), text.size());
+  std::ranges::copy(text, password_.begin());
   password_bytes_ = static_cast<std::uint16_t>(text.size());
 }
 

@@ -179,6 +179,11 @@ class Starting(LifeCase):
                 self.assertEqual(client.greeting.code, 220)
                 self.assertIn("mail.example.net", client.greeting.text)
 
+    def test_memory_is_not_dumped(self):
+        self.start()
+        with open(f"/proc/{self.postern.pid}/limits") as file:
+            self.assertRegex(file.read(), r"Max core file size +0 +0 ")
+
     def test_port_is_taken(self):
         with socket.create_server(("127.0.0.1", 0)) as other:
             taken = f"127.0.0.1:{other.getsockname()[1]}"

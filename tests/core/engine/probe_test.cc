@@ -194,5 +194,16 @@ TEST(ResourceLimits, RaisesTheSoftLimitWithinTheHardOne) {
   EXPECT_SAYS(text, "756 756 1000 connections need 1256 open files");
 }
 
+TEST(ResourceLimits, MemoryIsNotDumped) {
+  const std::string text = in_child([] {
+    const int before = prctl(PR_GET_DUMPABLE);
+    forbid_core_dumps();
+    rlimit now{};
+    getrlimit(RLIMIT_CORE, &now);
+    return std::to_string(before) + " " + std::to_string(prctl(PR_GET_DUMPABLE)) + " " + std::to_string(now.rlim_max);
+  });
+  EXPECT_SAYS(text, "1 0 0");
+}
+
 }  // namespace
 }  // namespace postern::core
