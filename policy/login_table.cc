@@ -184,6 +184,7 @@ struct LoginTable::Implementation {
   std::vector<Bucket> buckets;
   std::array<ShardLock, kShards> locks;
   std::atomic<std::uint64_t> evictions{0};
+  std::atomic<std::uint64_t> changes{0};
 };
 
 LoginTable::LoginTable(const LoginTableOptions& options) : implementation_(std::make_unique<Implementation>(options)) {}
@@ -197,6 +198,7 @@ void LoginTable::grant(const core::IpAddress& machine, std::int64_t now_boot_sec
   const std::int64_t window = seconds != 0 ? seconds : table.options.window_seconds;
   const std::uint64_t stamp = table.stamp_of(key, std::clamp<std::int64_t>(now_boot_seconds + window, 0, kExpiryMax));
   const Holding holding(table.locks[places.shard]);
+  table.changes.fetch_add(1, std::memory_order_relaxed);
   if (Cell* held = table.held_by(places, key)) {
     held->stamp.store(stamp, std::memory_order_release);
     return;
@@ -215,7 +217,10 @@ void LoginTable::revoke(const core::IpAddress& machine) noexcept {
   const Key key = table.key_of(machine);
   const Implementation::Places places = table.places_of(key);
   const Holding holding(table.locks[places.shard]);
-  if (Cell* held = table.held_by(places, key)) held->stamp.store(0, std::memory_order_release);
+  Cell* held = table.held_by(places, key);
+  if (held == nullptr) return;
+  held->stamp.store(0, std::memory_order_release);
+  table.changes.fetch_add(1, std::memory_order_relaxed);
 }
 
 bool LoginTable::is_granted(const core::IpAddress& machine, std::int64_t now_boot_seconds) const noexcept {
@@ -260,12 +265,20 @@ std::uint64_t LoginTable::evictions() const noexcept {
   return implementation_->evictions.load(std::memory_order_relaxed);
 }
 
+std::uint64_t LoginTable::changes() const noexcept {
+  return implementation_->changes.load(std::memory_order_relaxed);
+}
+
 std::size_t LoginTable::memory_bytes() const noexcept {
   return sizeof(Implementation) + implementation_->buckets.size() * sizeof(Bucket);
 }
 
 std::uint32_t LoginTable::window_seconds() const noexcept {
   return implementation_->options.window_seconds;
+}
+
+std::uint8_t LoginTable::ipv6_prefix() const noexcept {
+  return implementation_->options.ipv6_prefix;
 }
 
 }  // namespace postern::policy

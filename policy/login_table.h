@@ -19,10 +19,14 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string_view>
 #include <vector>
 
+#include "core/clock.h"
 #include "core/ip_address.h"
+#include "core/result.h"
 
 namespace postern::policy {
 
@@ -55,9 +59,25 @@ class LoginTable {
   // The live entries, for `login list` and for keeping them over a restart.
   [[nodiscard]] std::vector<Entry> live(std::int64_t now_boot_seconds) const;
 
+  // --- over a restart (login_table_state.cc) ---
+  // The live entries as seconds that remain, with the clocks of the moment: on the same boot (equal boot ids) what passed
+  // is told by the boot clock, after a reboot by the wall clock, and a wall clock that went back counts as no time: a
+  // grant never gets longer. `sink` is called with pieces in order; all together are what restore() takes.
+  using Sink = std::function<void(std::string_view octets)>;
+  void serialize(const core::Time& now, std::string_view boot_id, const Sink& sink) const;
+  struct Restored {
+    std::size_t machines = 0;
+    std::size_t dropped = 0;  // IPv6 machines, when ipv6_prefix is another one now: they would be more or other machines
+  };
+  // An error (truncated, altered, another format or version) says what is wrong, and nothing was taken over.
+  core::Result<Restored> restore(std::string_view octets, const core::Time& now, std::string_view boot_id);
+  // Grows with every grant and revocation: tells whether there is something new to save.
+  [[nodiscard]] std::uint64_t changes() const noexcept;
+
   [[nodiscard]] std::uint64_t evictions() const noexcept;
   [[nodiscard]] std::size_t memory_bytes() const noexcept;
   [[nodiscard]] std::uint32_t window_seconds() const noexcept;
+  [[nodiscard]] std::uint8_t ipv6_prefix() const noexcept;
 
  private:
   struct Implementation;

@@ -1,4 +1,4 @@
-// What the guess guard and the quotas read back after a restart: the octets as they are, and the same as the records of
+// What the guess guard, the quotas and the login table read back after a restart: the octets as they are, and the same as the records of
 // a well-framed file, so that the checksum does not keep everything out. Whatever is taken over works, and is written
 // as it was read.
 #include <cstdint>
@@ -8,6 +8,7 @@
 #include "core/assert.h"
 #include "core/crc32c.h"
 #include "policy/guess_guard.h"
+#include "policy/login_table.h"
 #include "policy/rate_limits.h"
 
 namespace {
@@ -89,14 +90,36 @@ void try_quotas(std::string_view octets) {
   POSTERN_ASSERT(!limits.take(sender, 1, 1, at_second(1010 + 86400)).allowed);
 }
 
+policy::LoginTableOptions login_options() {
+  return {.machines = 256, .window_seconds = 300, .ipv6_prefix = 64, .secret = 7};
+}
+
+void try_logins(std::string_view octets) {
+  policy::LoginTable table(login_options());
+  const auto restored = table.restore(octets, at_second(1010), kBoot);
+  if (!restored) {
+    POSTERN_ASSERT(!restored.error().text.empty());
+    POSTERN_ASSERT(table.live(0).empty());
+    return;
+  }
+  POSTERN_ASSERT(table.live(1010).size() <= restored->machines);
+  POSTERN_ASSERT(table.live(1010 + 7 * 86400).empty());  // no grant is longer than any was
+  policy::LoginTable second(login_options());
+  std::string again;
+  table.serialize(at_second(1010), kBoot, [&](std::string_view piece) { again.append(piece); });
+  const auto taken = second.restore(again, at_second(1010), kBoot);
+  POSTERN_ASSERT(taken && taken->machines == table.live(1010).size());
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   static const policy::GuessGuard guard({.key = {1, 2, 3}, .machines = 8});
   static const policy::RateLimits limits({.key = {1, 2, 3}, .users = 8, .machines = 8, .senders = 8});
+  static const policy::LoginTable logins(login_options());
   const std::string_view input(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 6) {
+  switch (data[0] % 9) {
     case 0:
       try_guard(input);
       break;
@@ -112,8 +135,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 4:
       try_guard(with_trailer("PSTNGARD" + std::string(input)));
       break;
-    default:
+    case 5:
       try_quotas(with_trailer("PSTNRATE" + std::string(input)));
+      break;
+    case 6:
+      try_logins(input);
+      break;
+    case 7:
+      try_logins(framed(logins, input));
+      break;
+    default:
+      try_logins(with_trailer("PSTNLOGN" + std::string(input)));
   }
   return 0;
 }
