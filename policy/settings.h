@@ -127,6 +127,7 @@ struct Settings {
     std::uint32_t window_seconds = 300;
     std::uint32_t ipv6_prefix = 64;
     std::uint64_t machines = 1000000;
+    std::vector<core::IpPrefix> feeds;  // who may report logins to admin.http
   } logins;
   struct Queue {
     std::vector<std::uint32_t> retry_seconds = {300,  600,  1200, 2400,
@@ -136,6 +137,7 @@ struct Settings {
   } queue;
   struct Admin {
     std::string socket = "/run/postern/control";
+    std::optional<core::Endpoint> http;  // metrics, health, login feeds; none: no HTTP listener
   } admin;
 
   struct Users {

@@ -74,6 +74,7 @@ class Checker {
       check_risks(service);
       check_without_effect(service);
     }
+    check_feeds();
     check_lan();
     check_routes();
     return std::move(found_);
@@ -147,12 +148,46 @@ class Checker {
               service.auth.scope_all ? "scope = \"all\"" : "require_auth",
               service.auth.scope_all ? "nobody can send mail here" : "nobody can relay here by logging in"));
     }
-    if (service.relay.after_login && !service.relay.require_auth) {
-      add(DiagnosticKind::note, service,
-          "after_login: this version records no logins by itself, so that only clients in the LAN may relay");
-    }
+    if (counts_logins(service)) check_login_sources(service);
     if (service.access.empty())
       add(DiagnosticKind::warning, service, "'access' is empty: nobody may connect");
+  }
+
+  // Does a POP3/IMAP login decide anything here?
+  static bool counts_logins(const ServiceSettings& service) {
+    return service.relay.after_login && (!service.relay.require_auth || service.relay.login_counts_as_auth);
+  }
+
+  // Whatever records logins by itself. The control socket is always there, and does only what somebody's script asks.
+  [[nodiscard]] bool records_logins() const { return settings_.admin.http && !settings_.logins.feeds.empty(); }
+
+  void check_login_sources(const ServiceSettings& service) {
+    if (!records_logins()) {
+      add(DiagnosticKind::warning, service,
+          fmt::format("after_login: nothing records POP3/IMAP logins but 'postern login add', so that {}. A mail store "
+                      "that reports them needs admin.http, and its address in logins.feeds",
+                      service.relay.require_auth ? "nobody relays by one" : "only clients in the LAN may relay"));
+    }
+    if (settings_.admin.http && covers_a_family(settings_.logins.feeds)) {
+      open_relay(service,
+                 "logins.feeds holds the whole Internet: whoever reaches admin.http may open after_login to any "
+                 "machine: this is an open relay");
+    }
+  }
+
+  void check_feeds() {
+    const auto& http = settings_.admin.http;
+    if (!settings_.logins.feeds.empty() && !http) {
+      add(DiagnosticKind::warning, 0,
+          "logins.feeds says who may report logins, and there is no admin.http to report them to");
+    }
+    if (http && !http->address.is_loopback()) {
+      add(DiagnosticKind::warning, 0,
+          fmt::format("admin.http = \"{}\" answers the network without encryption: whoever reaches it reads the "
+                      "metrics, and who can send from an address in logins.feeds reports logins. A loopback address, "
+                      "or a network of its own, is the place for it",
+                      http->text()));
+    }
   }
 
   void check_without_effect(const ServiceSettings& service) {

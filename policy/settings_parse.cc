@@ -126,7 +126,7 @@ void read_logins(const toml::table& table, Settings::Logins& logins, std::vector
         "itself (RFC 8981)";
   }
   reader.number("machines", 256, 100'000'000, logins.machines);
-  reader.not_built("feeds", "[]", "logins are not reported from outside yet");
+  reader.prefixes("feeds", logins.feeds);
   reader.finish();
 }
 
@@ -138,10 +138,22 @@ void read_queue(const toml::table& table, Settings::Queue& queue, std::vector<Di
   reader.finish();
 }
 
+// "" is written by who wants none.
+void read_http(TableReader& reader, std::optional<core::Endpoint>& http) {
+  std::string given;
+  if (!reader.text_or_empty("http", given, "127.0.0.1:8025") || given.empty()) return;
+  http = core::Endpoint::parse(given);
+  if (!http) {
+    reader.error("http", fmt::format("'{}' is not an address and port, such as \"127.0.0.1:8025\" or \"[::1]:8025\"; "
+                                     "\"\" is no listener",
+                                     given));
+  }
+}
+
 void read_admin(const toml::table& table, Settings::Admin& admin, std::vector<Diagnostic>& diagnostics) {
   TableReader reader(table, "[admin]", diagnostics);
   read_path(reader, "socket", kSocketPathMax, admin.socket);
-  reader.not_built("http", "\"\"", "there is no HTTP listener yet, the control socket answers");
+  read_http(reader, admin.http);
   reader.finish();
 }
 

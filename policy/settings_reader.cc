@@ -271,7 +271,7 @@ void TableReader::numbers(std::string_view key, std::uint64_t least, std::uint64
   values = std::move(read);
 }
 
-bool TableReader::text(std::string_view key, std::string& value, std::string_view example) {
+bool TableReader::text_or_empty(std::string_view key, std::string& value, std::string_view example) {
   const toml::node* node = ask(key);
   if (node == nullptr) return false;
   const auto* text = node->as_string();
@@ -279,11 +279,18 @@ bool TableReader::text(std::string_view key, std::string& value, std::string_vie
     wrong_type(key, *node, fmt::format("a text in quotes, such as {} = \"{}\"", key, example));
     return false;
   }
-  if (text->get().empty()) {
+  value = text->get();
+  return true;
+}
+
+bool TableReader::text(std::string_view key, std::string& value, std::string_view example) {
+  std::string given;
+  if (!text_or_empty(key, given, example)) return false;
+  if (given.empty()) {
     error(key, fmt::format("'{}' is empty; expected for example {} = \"{}\"", key, key, example));
     return false;
   }
-  value = text->get();
+  value = std::move(given);
   return true;
 }
 

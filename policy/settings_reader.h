@@ -42,6 +42,8 @@ class TableReader {
                std::vector<std::uint32_t>& values);
   bool text(std::string_view key, std::string& value,
             std::string_view example);  // true: it was there, and is text
+  // The same where an empty text means something.
+  bool text_or_empty(std::string_view key, std::string& value, std::string_view example);
   // One of the words; its index goes to `choice`.
   void choice(std::string_view key, std::initializer_list<std::string_view> words, std::size_t& choice);
   // False: missing or not a list of texts. Places are those of the elements.

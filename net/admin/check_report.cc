@@ -170,6 +170,10 @@ void put_server(std::string& out, const policy::Settings& settings) {
   fmt::format_to(Out(out), "  spool:          {}\n", settings.spool);
   fmt::format_to(Out(out), "  users:          {}\n",
                  settings.users.dovecot.empty() ? settings.users.store : "Dovecot, at " + settings.users.dovecot);
+  if (settings.admin.http) {
+    fmt::format_to(Out(out), "  HTTP:           metrics and health at {}; logins are believed from {}\n",
+                   settings.admin.http->text(), prefixes(settings.logins.feeds, "nobody"));
+  }
   fmt::format_to(Out(out), "  workers:        {}\n",
                  settings.workers == 0 ? std::string("one a core") : std::to_string(settings.workers));
   if (!settings.xclient_from.empty()) {

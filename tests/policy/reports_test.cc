@@ -54,6 +54,11 @@ TEST(CheckReport, SaysThePolicyInWords) {
   expect_part(text, "machines with a live POP3/IMAP login");
   expect_part(text, "outside_lan (after_login is on), non_local_senders (after_login is on)");
   EXPECT_EQ(text.find("memory"), std::string::npos);
+  EXPECT_EQ(text.find("HTTP:"), std::string::npos);
+  settings.admin.http = core::Endpoint::parse("127.0.0.1:8025");
+  expect_part(check_report("a.toml", settings, {}, {}), "at 127.0.0.1:8025; logins are believed from nobody");
+  settings.logins.feeds = {policy::testing::prefix("192.0.2.7"), policy::testing::prefix("2001:db8::/32")};
+  expect_part(check_report("a.toml", settings, {}, {}), "logins are believed from 192.0.2.7/32, 2001:db8::/32");
   relay.require_auth = true;
   expect_part(check_report("a.toml", settings, {}, {}), "everybody else must authenticate, the LAN included");
 }

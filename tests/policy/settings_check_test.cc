@@ -48,6 +48,58 @@ TEST(SettingsCheck, SafeSettingsAreQuiet) {
   EXPECT_TRUE(check_settings(safe(), {}).empty());
 }
 
+// Who would record the logins that after_login waits for?
+TEST(SettingsCheck, AfterLoginNeedsAFeed) {
+  constexpr std::string_view kNothing = "nothing records POP3/IMAP logins";
+  Settings settings = safe();
+  RelaySettings& relay = settings.services[0].relay;
+  relay.after_login = true;
+  EXPECT_NE(found(settings, DiagnosticKind::warning).find(kNothing), std::string::npos);
+  EXPECT_NE(found(settings, DiagnosticKind::warning).find("only clients in the LAN may relay"), std::string::npos);
+  settings.admin.http = core::Endpoint::parse("127.0.0.1:8025");
+  EXPECT_NE(found(settings, DiagnosticKind::warning).find(kNothing), std::string::npos) << "nobody may report";
+  settings.logins.feeds = {prefix("127.0.0.1")};
+  EXPECT_EQ(found(settings, DiagnosticKind::warning), "");
+  settings.admin.http.reset();
+  EXPECT_NE(found(settings, DiagnosticKind::warning).find(kNothing), std::string::npos) << "nowhere to report to";
+  EXPECT_NE(found(settings, DiagnosticKind::warning).find("there is no admin.http"), std::string::npos);
+
+  // Where a login decides nothing, nobody misses it.
+  settings.logins.feeds.clear();
+  relay.require_auth = true;
+  EXPECT_EQ(found(settings, DiagnosticKind::warning).find(kNothing), std::string::npos);
+  relay.login_counts_as_auth = true;
+  EXPECT_NE(found(settings, DiagnosticKind::warning).find("nobody relays by one"), std::string::npos);
+}
+
+TEST(SettingsCheck, AFeedFromAnywhereIsAnOpenRelay) {
+  Settings settings = safe();
+  settings.services[0].relay.after_login = true;
+  settings.admin.http = core::Endpoint::parse("127.0.0.1:8025");
+  for (const std::vector<core::IpPrefix>& feeds :
+       {std::vector{prefix("0.0.0.0/0")}, std::vector{prefix("0.0.0.0/1"), prefix("128.0.0.0/1")},
+        std::vector{prefix("::/0")}}) {
+    settings.logins.feeds = feeds;
+    expect_open(settings, "logins.feeds holds the whole Internet");
+  }
+  settings.services[0].relay.after_login = false;
+  EXPECT_EQ(found(settings, DiagnosticKind::error), "") << "no login opens anything";
+}
+
+TEST(SettingsCheck, AnHttpListenerThatTheNetworkReaches) {
+  Settings settings = safe();
+  for (const char* endpoint : {"0.0.0.0:8025", "[::]:8025", "192.0.2.1:8025"}) {
+    settings.admin.http = core::Endpoint::parse(endpoint);
+    EXPECT_NE(found(settings, DiagnosticKind::warning).find("answers the network without encryption"),
+              std::string::npos)
+        << endpoint;
+  }
+  for (const char* endpoint : {"127.0.0.1:8025", "127.0.0.9:8025", "[::1]:8025"}) {
+    settings.admin.http = core::Endpoint::parse(endpoint);
+    EXPECT_EQ(found(settings, DiagnosticKind::warning), "") << endpoint;
+  }
+}
+
 TEST(SettingsCheck, Rows6And7) {
   Settings settings = safe();
   settings.services[0].relay.outside_lan = true;

@@ -386,8 +386,7 @@ TEST(SettingsParse, Routes) {
 }
 
 TEST(SettingsParse, WhatIsNotBuiltYetIsSaid) {
-  for (const char* extra : {"[logins]\nfeeds = [\"127.0.0.1\"]", "[admin]\nhttp = \"127.0.0.1:8025\"",
-                            "[[mailbox]]\nname = \"pop3\"", "[log]\nto = \"journal\""}) {
+  for (const char* extra : {"[[mailbox]]\nname = \"pop3\"", "[log]\nto = \"journal\""}) {
     expect_error(with(extra), "not available in this version");
     EXPECT_EQ(all_of(with(extra)).find("unknown setting"), std::string::npos) << extra;
   }
@@ -399,6 +398,29 @@ TEST(SettingsParse, WhatIsNotBuiltYetIsSaid) {
                "'dnsbl = [...]' is not available in this version: there is no DNS yet; leave it out or write dnsbl = []",
                "5:9");
   EXPECT_TRUE(with("mailbox = []\nlogins = {feeds = []}\nadmin = {http = \"\"}").ok());
+}
+
+TEST(SettingsParse, FeedsAndTheHttpListener) {
+  const ParsedSettings none = with("admin = {http = \"\"}");
+  EXPECT_TRUE(none.ok());
+  EXPECT_FALSE(none.settings.admin.http);
+  EXPECT_TRUE(none.settings.logins.feeds.empty());
+
+  const ParsedSettings some =
+      with("[logins]\nfeeds = [\"127.0.0.1\", \"2001:db8::/32\"]\n[admin]\nhttp = \"[::1]:8025\"");
+  ASSERT_TRUE(some.ok());
+  EXPECT_EQ(some.settings.admin.http, core::Endpoint::parse("[::1]:8025"));
+  ASSERT_EQ(some.settings.logins.feeds.size(), 2u);
+  EXPECT_EQ(some.settings.logins.feeds[0], core::IpPrefix::parse("127.0.0.1"));
+  EXPECT_EQ(some.settings.logins.feeds[1], core::IpPrefix::parse("2001:db8::/32"));
+
+  expect_error(with("[admin]\nhttp = \"8025\""), "'8025' is not an address and port");
+  expect_error(with("[admin]\nhttp = \"localhost:8025\""), "is not an address and port");
+  expect_error(with("[admin]\nhttp = 8025"), "'http' must be a text in quotes");
+  expect_error(with("[admin]\nhttp = \"127.0.0.1:65536\""), "is not an address and port");
+  expect_error(with("[logins]\nfeeds = [\"mail.example.net\"]"), "in 'feeds'");
+  expect_error(with("[logins]\nfeeds = [\"192.0.2.1/24\"]"), "in 'feeds'");
+  expect_error(with("[logins]\nfeeds = \"127.0.0.1\""), "'feeds' must be a list");
 }
 
 TEST(SettingsParse, LoginsNeedWhatTheirMechanismNeeds) {
