@@ -1,4 +1,4 @@
-// JSON (RFC 8259) read strictly and in place, told value by value, each with its place. Internal to this folder.
+// JSON (RFC 8259) read strictly and in place, told value by value, each with its place. For this folder and net/admin.
 //
 // Strict: UTF-8, no comments, no trailing commas, nothing behind the document, no more than kJsonDepthMax containers in
 // one another. Numbers are doubles, which hold any date. The reader allocates a little for the token it is at, and does
