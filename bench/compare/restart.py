@@ -23,7 +23,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from harness import Program, free_port, program, route_to, wait_until  # noqa: E402
 from harness.postern import Postern  # noqa: E402
 
-from accept import Scratch  # noqa: E402
+from common import Scratch  # noqa: E402
 
 BATCH = 40  # transactions in one piece
 
