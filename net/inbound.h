@@ -65,6 +65,7 @@ class Inbound {
   void start_tls();
   void begin_handshake();
   bool decrypt();
+  void note_client_certificate();
   void tls_failed();
   void send_encrypted();
 

@@ -39,6 +39,7 @@ bool Inbound::decrypt() {
     if (tls_->take_opened()) {
       server_.counters().tls_handshakes.add();
       if (tls_->session().resumed()) server_.counters().tls_resumed.add();
+      note_client_certificate();
       session_.tls_started(tls_->facts());
       set_timer();
       return true;
@@ -61,6 +62,17 @@ bool Inbound::decrypt() {
         return false;
     }
   }
+}
+
+// One that is not believed is no error: the client may log in otherwise. But its owner will ask why EXTERNAL is not offered.
+void Inbound::note_client_certificate() {
+  const tls::ClientCertificate* certificate = tls_->session().client_certificate();
+  if (certificate == nullptr || certificate->failure.empty()) return;
+  core::LogLine(server_.log(), server_.now(), core::Severity::info, "certificate_refused")
+      .add("service", server_.settings().services[session_.service()].name)
+      .add("client", session_.client().address)
+      .add("reason", certificate->failure)
+      .flood_key(session_.client().address.low() ^ session_.client().address.high() ^ 0xce27);
 }
 
 void Inbound::tls_failed() {

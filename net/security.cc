@@ -119,6 +119,11 @@ std::vector<policy::Diagnostic> check_security(const policy::Settings& settings,
                      fmt::format("TLS without a [[certificate]]: the server makes itself a self-signed one in {}/tls, which "
                                  "mail programs do not trust",
                                  settings.state)});
+    for (const tls::ServiceRules& rules : service_rules(settings)) {
+      if (const auto known = tls::check_client_authorities(rules); !known) {
+        found.push_back({DiagnosticKind::error, 0, 0, known.error().text});
+      }
+    }
   }
   if (!certificates.empty()) {
     tls::TicketKeys tickets;

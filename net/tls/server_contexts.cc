@@ -244,6 +244,14 @@ const ServerContexts::State::Choice& ServerContexts::State::choice_for(std::stri
   return at == policy::NameMap::kNone ? choices.front() : choices[at];
 }
 
+core::Result<void> check_client_authorities(const ServiceRules& rules) {
+  if (rules.client_ca.empty()) return {};
+  ServerContexts::State::Service service;
+  service.context = make_context();
+  if (service.context == nullptr) return core::fail("TLS: " + take_library_error());
+  return ask_for_client_certificates(service, rules);
+}
+
 core::Result<ServerContexts> ServerContexts::make(std::vector<Certificate> certificates,
                                                   const std::vector<ServiceRules>& services, TicketKeys& ticket_keys) {
   if (certificates.empty()) return core::fail("TLS needs a certificate: [[certificate]] with `chain` and `key`");

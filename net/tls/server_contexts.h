@@ -33,6 +33,9 @@ struct ServiceRules {
   std::string client_ca;         // path, PEM: clients are asked for a certificate by one of these; empty: not asked
 };
 
+// What make() would say of a service's client_ca, for whoever has no certificate yet. Blocks (reads the file).
+[[nodiscard]] core::Result<void> check_client_authorities(const ServiceRules& rules);
+
 class ServerContexts {
  public:
   // `services`: in the order of the settings, so that a service has the index that the rest of the server knows it by.

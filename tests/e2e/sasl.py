@@ -134,6 +134,9 @@ class GnuSasl(SaslCase):
         server = certificate(self.authority.issue("servers", [], alternatives=f"email:{USER}"))
         for each in (stranger, expired, server, []):
             self.fails("EXTERNAL", "", *each, says="\n504 5.5.4 ")  # it is not even offered
+        reasons = {event["reason"] for event in self.postern.events("certificate_refused")}
+        # A stranger's is not even sent: gsasl looks at the names of the authorities that the server asked for.
+        self.assertEqual(reasons, {"certificate has expired", "unsupported certificate purpose"})
         # Whose certificate is not believed may still show a password.
         self.succeeds("PLAIN", PASSWORD, *stranger)
 

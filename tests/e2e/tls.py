@@ -623,12 +623,12 @@ class Check(TlsCase):
             self.refused(name, Pair(path, good.key))
 
     def test_client_ca(self):
-        for content in (None, "nonsense"):
+        for content, certificates in ((None, [self.server.setting()]), ("nonsense", [self.server.setting()]), ("nonsense", [])):
             path = self.path("ca.pem")
             if content:
                 with open(path, "w", encoding="ascii") as file:
                     file.write(content)
-            postern = Postern(self, name="external", start=False, certificate=[self.server.setting()],
+            postern = Postern(self, name="external", start=False, certificate=certificates,
                               service=submission_services(("EXTERNAL",), auth={"client_ca": path}))
             status, out, error = postern.run("check", postern.config)
             self.assertNotEqual(status, 0, out + error)
