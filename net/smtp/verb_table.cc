@@ -75,7 +75,7 @@ bool is_http_method(std::string_view word) {
   static constexpr std::string_view kMethods[] = {"GET",     "POST",    "PUT",   "HEAD",  "DELETE",
                                                   "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"};
   for (const std::string_view method : kMethods) {
-    if (word == method) return true;
+    if (equals_ignoring_case(word, method)) return true;  // browsers leave some as the page wrote them
   }
   return false;
 }

@@ -56,6 +56,7 @@ TEST(Verbs, AreFoundInAnyCase) {
   // Octets above 127 and lower-case look-alikes of punctuation are no letters.
   EXPECT_EQ(find_verb("EHL\xcf"), nullptr);
   EXPECT_TRUE(is_http_method("CONNECT"));
+  EXPECT_TRUE(is_http_method("patch"));
   EXPECT_FALSE(is_http_method("HELO"));
 }
 
