@@ -30,6 +30,7 @@ void Caretaker::run() {
   while (!stopping_) {
     changed_.wait_for(lock, kPeriod, [this] { return stopping_; });
     lock.unlock();
+    server_.save_logins();
     server_.hold_accounts();
     refresh_users();
     server_.renew_certificates();
@@ -38,6 +39,7 @@ void Caretaker::run() {
   }
   lock.unlock();
   server_.save_state();
+  server_.save_logins(true);
 }
 
 void Caretaker::refresh_users() {

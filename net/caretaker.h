@@ -1,5 +1,5 @@
 // What a server does beside its workers, once a second: takes in changed certificates and changed users, holds accounts that
-// tripped a limit (HoldRequests), and keeps what must survive a restart (bars, quotas) on disk.
+// tripped a limit (HoldRequests), and keeps what must survive a restart (logins each second; bars, quotas) on disk.
 //
 // Thread: its own. Started after the workers, stopped before them.
 #pragma once

@@ -1,5 +1,6 @@
 // The `postern` program: reads the command line and runs one command.
 
+#include <cstdint>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -69,6 +70,27 @@ int main(int count, char** words) {
   guard_clear->add_option("MACHINE", machine, "Address or prefix, such as 192.0.2.7 or 2001:db8::/48");
   guard_clear->add_option("--name", user, "User name");
 
+  std::string login_machine;
+  std::string login_user;
+  std::uint32_t login_seconds = 0;
+  std::size_t login_limit = 100;
+  bool login_json = false;
+  CLI::App* login = app.add_subcommand("login", "POP-before-SMTP: which machines logged in to POP3 or IMAP, and may relay "
+                                                "where after_login is on.");
+  login->require_subcommand(1);
+  login->add_option("--socket", socket, "Control socket of the server (admin.socket)")->capture_default_str();
+  login->fallthrough();
+  CLI::App* login_add = login->add_subcommand("add", "Record a login, as the mail store saw it");
+  login_add->add_option("ADDRESS", login_machine, "IP address of the client")->required();
+  login_add->add_option("--user", login_user, "Who logged in, for the log");
+  login_add->add_option("--seconds", login_seconds, "How long it counts, up to seven days; otherwise "
+                                                    "logins.window_seconds")->check(CLI::Range(1, 7 * 86400));
+  CLI::App* login_list = login->add_subcommand("list", "Live logins, a line each");
+  login_list->add_option("--limit", login_limit, "How many")->capture_default_str();
+  login_list->add_flag("--json", login_json, "As JSON");
+  CLI::App* login_remove = login->add_subcommand("remove", "End a login before its time");
+  login_remove->add_option("ADDRESS", login_machine, "IP address of the client")->required();
+
   UserOptions users(app);
 
   std::string spool;
@@ -101,6 +123,16 @@ int main(int count, char** words) {
     }
     return request_command(socket, user.empty() ? "guard clear machine " + machine : "guard clear name " + user);
   }
+  if (*login_add) {
+    if (login_user.find('\n') != std::string::npos) {
+      fmt::print(stderr, "postern: login add: a user name has no line break in it\n");
+      return 2;
+    }
+    const std::string seconds = login_seconds != 0 ? std::to_string(login_seconds) : "-";
+    return request_command(socket, fmt::format("login add {} {} {}", login_machine, seconds, login_user));
+  }
+  if (*login_list) return request_command(socket, fmt::format("login list {}{}", login_limit, login_json ? " json" : ""));
+  if (*login_remove) return request_command(socket, "login remove " + login_machine);
   if (*status) return request_command(socket, "status");
   if (const auto status_of_users = users.run()) return *status_of_users;
   if (*dump) return spool_dump_command(spool, folder);

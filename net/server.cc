@@ -62,9 +62,14 @@ bool offers_any(const policy::Settings& settings, std::initializer_list<std::str
   });
 }
 
+// Is somebody told to report logins here, and so failed ones?
+bool has_feeds(const policy::Settings& settings) {
+  return settings.admin.http && !settings.logins.feeds.empty();
+}
+
 // Is there something to remember: bars, quotas, users?
 bool remembers(const policy::Settings& settings) {
-  return offers_auth(settings) || settings.quota.user.any() || settings.quota.machine.any();
+  return offers_auth(settings) || has_feeds(settings) || settings.quota.user.any() || settings.quota.machine.any();
 }
 
 // What a reload cannot change, in words; empty: nothing.
@@ -73,6 +78,7 @@ std::string needs_restart(const policy::Settings& now, const policy::Settings& n
   if (now.workers != next.workers) return "workers";
   if (now.log.to != next.log.to || now.log.json != next.log.json) return "log";
   if (now.admin.socket != next.admin.socket) return "admin.socket";
+  if (now.admin.http != next.admin.http) return "admin.http";
   if (now.limits.connections != next.limits.connections) return "limits.connections";
   if (now.limits.memory_bytes != next.limits.memory_bytes) return "limits.memory_bytes";
   if (now.limits.queue_messages != next.limits.queue_messages) return "limits.queue_messages";
@@ -87,7 +93,7 @@ std::string needs_restart(const policy::Settings& now, const policy::Settings& n
     return "users";
   }
   if (now.guard.machines != next.guard.machines) return "guard.machines";
-  if (!remembers(now) && remembers(next)) return "AUTH or quotas, of which there were none,";
+  if (!remembers(now) && remembers(next)) return "AUTH, quotas or logins.feeds, of which there were none,";
   if (now.services.size() != next.services.size()) return "the list of services";
   for (std::size_t i = 0; i < now.services.size(); ++i) {
     if (now.services[i].name != next.services[i].name) return "the names or the order of services";
@@ -102,7 +108,7 @@ std::string needs_restart(const policy::Settings& now, const policy::Settings& n
 }  // namespace
 
 Server::Server(policy::Settings settings, std::size_t workers)
-    : readers_(workers),
+    : readers_(workers + 1),  // and with_snapshot()
       mesh_(workers),
       snapshot_(readers_, std::make_unique<Snapshot>(settings)),
       settings_(std::move(settings)),
@@ -124,6 +130,7 @@ core::Result<std::unique_ptr<Server>> Server::start(policy::Settings settings) {
   server->shared_->resolver = server->resolver_.get();
   if (auto made = core::files::make_directory(server->settings_.spool); !made) return std::unexpected(made.error());
   if (auto published = server->publish(server->settings_); !published) return std::unexpected(published.error());
+  server->read_logins();
   if (auto open = server->start_logins(); !open) return std::unexpected(open.error());
   if (auto started = server->start_workers(); !started) return std::unexpected(started.error());
   if (auto listening = server->start_listeners(); !listening) return std::unexpected(listening.error());
@@ -147,8 +154,8 @@ core::Result<void> Server::start_logins() {
   if (!remembers(settings_)) return {};
   if (auto read = read_state(); !read) return read;
   shared_->rates = rates_.get();
+  if (offers_auth(settings_) || has_feeds(settings_)) shared_->guard = guard_.get();
   if (!offers_auth(settings_)) return {};
-  shared_->guard = guard_.get();
   const policy::Settings::Users& users = settings_.users;
   users::VerifierKinds kinds;
   kinds.scram_sha_1 = offers_any(settings_, {"SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"});
@@ -260,6 +267,7 @@ void Server::run_worker(std::size_t index) {
 }
 
 bool Server::stop() {
+  draining_.store(true, std::memory_order_release);
   const std::int64_t seconds = settings_.queue.drain_seconds;
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     WorkerServer* program = shared_->servers[i].load(std::memory_order_acquire);
@@ -278,9 +286,13 @@ bool Server::stop() {
 
 // --- the starting thread's log lines -------------------------------------------------------------------------------
 
-void Server::log_line(core::Severity severity, const char* event, std::string_view note) {
+void Server::with_log(const std::function<void(core::LogRing&)>& write) {
   const std::lock_guard lock(log_mutex_);
-  core::LogLine(log_->ring(drained_.size()), clock_now(), severity, event).add("note", note);
+  write(log_->ring(drained_.size()));
+}
+
+void Server::log_line(core::Severity severity, const char* event, std::string_view note) {
+  with_log([&](core::LogRing& ring) { core::LogLine(ring, clock_now(), severity, event).add("note", note); });
 }
 
 void Server::log_ready() {
@@ -299,7 +311,26 @@ void Server::log_ready() {
 
 // --- requests from other threads -----------------------------------------------------------------------------------
 
-bool Server::on_worker(std::size_t worker, std::function<void(WorkerServer&)> function) {
+void Server::with_snapshot(const std::function<void(const Snapshot&)>& look) {
+  const std::lock_guard lock(look_mutex_);
+  const std::size_t reader = drained_.size();
+  readers_.online(reader);
+  look(*snapshot_.read());
+  readers_.offline(reader);
+}
+
+void Server::record_login(LoginSource source, const core::IpAddress& machine, std::string_view user,
+                          std::uint32_t seconds) {
+  with_log([&](core::LogRing& ring) {
+    shared_->login_records.record(logins_, ring, clock_now(), source, machine, user, seconds);
+  });
+}
+
+bool Server::on_worker(std::size_t worker, std::function<void(WorkerServer&)> function, std::chrono::seconds patience) {
+  // Workers end together, when all are drained; from then on nobody would answer.
+  if (std::all_of(drained_.begin(), drained_.end(), [](const auto& d) { return d.load(std::memory_order_acquire); })) {
+    return false;
+  }
   struct Call {
     std::function<void(WorkerServer&)> function;
     WorkerServer* server = nullptr;
@@ -316,7 +347,7 @@ bool Server::on_worker(std::size_t worker, std::function<void(WorkerServer&)> fu
                         (*held)->done.set_value();
                       },
                       nullptr, reinterpret_cast<std::uint64_t>(new std::shared_ptr<Call>(call)), 0});
-  return done.wait_for(std::chrono::seconds(10)) == std::future_status::ready;
+  return done.wait_for(patience) == std::future_status::ready;
 }
 
 core::Result<void> Server::reload(policy::Settings settings) {

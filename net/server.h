@@ -5,7 +5,7 @@
 // when all have their spools (so that a second instance on the same spool stops here and takes no connection) the
 // listeners. Order of an end: no new connections, sessions and deliveries end in their own time, spools are written
 // out, threads end; what is not done by the deadline waits on disk for the next start.
-// Thread: start, reload, stop from one (main); on_worker, guard and log_line from any; what the caretaker does, from it.
+// Thread: start, reload, stop from one (main); what others ask from any; what the caretaker does, from it.
 #pragma once
 
 #include <atomic>
@@ -66,8 +66,22 @@ class Server {
   // "listening" for each listener, then "ready".
   void log_ready();
 
-  // nullptr: no service offers AUTH.
+  // --- what others ask: the control socket, the HTTP listener ---------------------------------------------------------
+  // nullptr: no service offers AUTH, and no feed reports logins.
   [[nodiscard]] policy::GuessGuard* guard() { return guard_.get(); }
+  [[nodiscard]] policy::LoginTable& logins() { return logins_; }
+  [[nodiscard]] const LoginRecords& login_records() const { return shared_->login_records; }
+  // Grants, logs, counts.
+  void record_login(LoginSource source, const core::IpAddress& machine, std::string_view user,
+                    std::uint32_t seconds = 0);
+  // Runs `look` on the settings of the moment; they live until it returns. One caller at a time.
+  void with_snapshot(const std::function<void(const Snapshot&)>& look);
+  // Runs `write` on the log of all threads that are no workers.
+  void with_log(const std::function<void(core::LogRing&)>& write);
+  [[nodiscard]] bool is_draining() const { return draining_.load(std::memory_order_acquire); }
+  // Runs `function` in a worker's turn and waits for it. False: the worker did not come to it in time, or has ended.
+  bool on_worker(std::size_t worker, std::function<void(WorkerServer&)> function,
+                 std::chrono::seconds patience = std::chrono::seconds(10));
 
   // --- the caretaker's ------------------------------------------------------------------------------------------------
   // Takes in certificates and keys whose files have changed. What is wrong with them is logged, and the old ones stay.
@@ -78,17 +92,19 @@ class Server {
   void hold_accounts();
   // Bars and quotas, for the next start.
   void save_state();
+  // Logins, when there are new ones; once a second is often enough. With `at_once`, however many there are.
+  void save_logins(bool at_once = false);
 
   [[nodiscard]] const std::vector<ListeningAddress>& addresses() const { return addresses_; }
   [[nodiscard]] std::size_t workers() const { return threads_.size(); }
-
-  // Runs `function` in a worker's turn and waits for it. False: the worker did not come to it in time.
-  bool on_worker(std::size_t worker, std::function<void(WorkerServer&)> function);
 
  private:
   explicit Server(policy::Settings settings, std::size_t workers);
   core::Result<void> start_logins();
   core::Result<void> read_state();
+  void read_logins();
+  template <class Table>
+  void restore(const char* name, Table& table);
   core::Result<void> publish(policy::Settings settings);
   core::Result<void> start_workers();
   core::Result<void> start_listeners();
@@ -126,6 +142,16 @@ class Server {
   std::vector<std::atomic<bool>> drained_;
   std::atomic<bool> all_in_time_{true};
   std::atomic<std::int64_t> drain_deadline_ns_{0};
+  std::atomic<bool> draining_{false};
+
+  std::mutex look_mutex_;  // the one reader of the snapshot that is no worker
+
+  // Of save_logins().
+  std::mutex save_mutex_;
+  std::uint64_t logins_saved_ = 0;       // the table's changes() then
+  std::int64_t logins_saved_at_ns_ = 0;  // on the boot clock
+  bool logins_many_ = false;             // so many that they are not saved each second
+  std::string logins_problem_;           // said last
 };
 
 }  // namespace postern::net

@@ -11,6 +11,10 @@ namespace postern::net {
 namespace {
 
 constexpr std::uint64_t kStateBytesMax = 4ull << 30;
+// Logins are saved every second; when there are more than a small file holds, every ten.
+constexpr std::size_t kLoginsEachSecond = 100'000;
+constexpr std::size_t kLoginBytes = 9;  // of an IPv4 machine (login_table_state.cc)
+constexpr std::int64_t kLoginsRestNs = 10 * core::kNanosecondsPerSecond;
 constexpr std::size_t kKeysBytes = 2 * sizeof(policy::HashKey);
 
 // Tells one run of the kernel from another: its boot clock begins anew.
@@ -32,6 +36,44 @@ core::Result<std::string> load_keys(const std::string& path) {
 
 }  // namespace
 
+// A table that cannot be read is no reason not to serve: it fills again.
+template <class Table>
+void Server::restore(const char* name, Table& table) {
+  const auto octets = read_file(settings_.state + name, kStateBytesMax);
+  if (!octets) {
+    if (octets.error().code != ENOENT) log_line(core::Severity::error, "state_unreadable", octets.error().text);
+    return;
+  }
+  if (const auto restored = table.restore(*octets, clock_now(), boot_id()); !restored) {
+    log_line(core::Severity::error, "state_unreadable", settings_.state + name + ": " + restored.error().text);
+  }
+}
+
+void Server::read_logins() {
+  restore("/logins", logins_);
+  logins_saved_ = logins_.changes();
+}
+
+void Server::save_logins(bool at_once) {
+  const std::lock_guard lock(save_mutex_);
+  const core::Time now = clock_now();
+  const std::uint64_t changes = logins_.changes();
+  if (changes == logins_saved_) return;
+  const bool rests = logins_many_ && now.boot_ns - logins_saved_at_ns_ < kLoginsRestNs;
+  if (rests && !at_once) return;
+  std::string octets;
+  logins_.serialize(now, boot_id(), [&octets](std::string_view piece) { octets += piece; });
+  auto done = core::files::make_directory(settings_.state);  // where nothing else is remembered it may not be there
+  if (done) done = write_file(settings_.state + "/logins", octets);
+  const std::string problem = done ? std::string() : done.error().text;
+  if (!done && problem != logins_problem_) log_line(core::Severity::error, "state_unwritable", problem);
+  logins_problem_ = problem;
+  if (!done) return;
+  logins_saved_ = changes;
+  logins_saved_at_ns_ = now.boot_ns;
+  logins_many_ = octets.size() > kLoginsEachSecond * kLoginBytes;
+}
+
 core::Result<void> Server::read_state() {
   if (auto made = core::files::make_directory(settings_.state); !made) return made;
   const auto keys = load_keys(settings_.state + "/table-keys");
@@ -44,17 +86,6 @@ core::Result<void> Server::read_state() {
   std::memcpy(rates.key.data(), keys->data() + guard.key.size(), rates.key.size());
   rates_ = std::make_unique<policy::RateLimits>(rates);
 
-  // Tables that cannot be read are no reason not to serve: they fill again.
-  const auto restore = [this](const char* name, auto& table) {
-    const auto octets = read_file(settings_.state + name, kStateBytesMax);
-    if (!octets) {
-      if (octets.error().code != ENOENT) log_line(core::Severity::error, "state_unreadable", octets.error().text);
-      return;
-    }
-    if (const auto restored = table.restore(*octets, clock_now(), boot_id()); !restored) {
-      log_line(core::Severity::error, "state_unreadable", settings_.state + name + ": " + restored.error().text);
-    }
-  };
   restore("/guard", *guard_);
   restore("/quotas", *rates_);
   return {};

@@ -22,6 +22,7 @@
 #include "net/held_input.h"
 #include "net/hold_requests.h"
 #include "net/inbound.h"
+#include "net/login_records.h"
 #include "net/machine_limits.h"
 #include "net/snapshot.h"
 #include "net/tls_channel.h"
@@ -45,6 +46,7 @@ struct Shared {
   policy::GuessGuard* guard = nullptr;             // nullptr: nobody is barred
   policy::RateLimits* rates = nullptr;             // nullptr: no quotas
   HoldRequests holds;                              // for the caretaker
+  LoginRecords login_records;
   std::atomic<std::uint32_t> connections_open{0};
   std::vector<std::atomic<WorkerServer*>> servers; // by worker; set before a worker's first turn
 

@@ -8,6 +8,8 @@
 //   queue show ID
 //   queue retry ID|all
 //   queue remove ID
+//   guard list, guard clear ...     who is barred for guessing passwords
+//   login add|list|remove ...       POP-before-SMTP: login_requests.h
 //
 // A thread of its own; it asks workers through the mesh and never touches what is theirs.
 // Bounds: one request at a time, kRequestBytes long, kRequestSeconds to come in.

@@ -9,6 +9,8 @@
 #include <fmt/format.h>
 
 #include "net/admin/control.h"
+#include "net/admin/login_requests.h"
+#include "net/admin/metrics.h"
 #include "net/admin/queue_report.h"
 #include "net/clock_now.h"
 #include "net/queue_id.h"
@@ -152,31 +154,15 @@ std::string queue_request(Server& server, const std::vector<std::string_view>& w
 }
 
 std::string status(Server& server) {
-  std::map<std::string, std::uint64_t> sums;
-  for (std::size_t worker = 0; worker < server.workers(); ++worker) {
-    const bool answered = server.on_worker(worker, [&](WorkerServer& w) {
-      w.counters().each([&](std::string_view name, std::string_view, std::uint64_t value) {
-        sums[std::string(name)] += value;
-      });
-      const core::SpoolCounters& spool = w.spool().counters();
-      sums["spool_commits"] += spool.commits;
-      sums["spool_commit_bytes"] += spool.commit_bytes;
-      sums["spool_items_moved"] += spool.items_moved;
-      sums["spool_write_errors"] += spool.write_errors;
-      sums["spool_segments_in_use"] += spool.segments_in_use;
-      sums["spool_segments_free"] += spool.segments_free;
-    });
-    if (!answered) return error("a worker does not answer");
-  }
-  if (server.guard() != nullptr) {
-    const policy::GuessGuard::Counters guard = server.guard()->counters();
-    sums["guard_failures"] = guard.failures;
-    for (const std::uint64_t made : guard.bars_made) sums["guard_bars_made"] += made;
-    sums["guard_bars_in_overflow"] = guard.bars_in_overflow;
-    sums["guard_failures_forgotten"] = guard.failures_forgotten;
+  const auto metrics = admin::gather_metrics(server, std::chrono::seconds(10));
+  if (!metrics) return error(metrics.error().text);
+  std::map<std::string, std::uint64_t> lines;
+  for (const admin::Metric& metric : *metrics) {
+    if (metric.name == "build_info") continue;
+    lines[fmt::format("{}{}{}", metric.name, metric.label.empty() ? "" : "_", metric.label)] = metric.value;
   }
   std::string out = "ok\n";
-  for (const auto& [name, value] : sums) out += fmt::format("{} {}\n", name, value);
+  for (const auto& [name, value] : lines) out += fmt::format("{} {}\n", name, value);
   return out;
 }
 
@@ -207,7 +193,7 @@ std::string guard_clear(policy::GuessGuard& guard, std::string_view which, std::
 }
 
 std::string guard_request(Server& server, const std::vector<std::string_view>& words, std::string_view request) {
-  if (server.guard() == nullptr) return error("no service offers AUTH, so nobody is barred");
+  if (server.guard() == nullptr) return error("no service offers AUTH and no feed reports logins, so nobody is barred");
   if (words.size() == 2 && words[1] == "list") return guard_list(*server.guard());
   if (words.size() >= 4 && words[1] == "clear" && (words[2] == "machine" || words[2] == "name")) {
     // A name may hold blanks: all the rest of the line is it.
@@ -224,7 +210,8 @@ std::string answer_request(Server& server, std::string_view request) {
   if (words[0] == "queue") return queue_request(server, words);
   if (words[0] == "status" && words.size() == 1) return status(server);
   if (words[0] == "guard") return guard_request(server, words, request);
-  return error("unknown request; there are queue, guard and status");
+  if (words[0] == "login") return login_request(server, words, request);
+  return error("unknown request; there are queue, guard, login and status");
 }
 
 }  // namespace postern::net

@@ -2,6 +2,7 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <pthread.h>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "net/admin/check_report.h"
 #include "net/admin/commands.h"
 #include "net/admin/control.h"
+#include "net/admin/http_listener.h"
 #include "net/admin/load_settings.h"
 #include "net/server.h"
 
@@ -66,6 +68,7 @@ int serve_command(const std::string& config) {
   std::signal(SIGPIPE, SIG_IGN);
 
   const std::string socket = loaded.settings->admin.socket;
+  const std::optional<core::Endpoint> http_address = loaded.settings->admin.http;
   auto server = Server::start(std::move(*loaded.settings));
   if (!server) {
     fmt::print(stderr, "postern: {}\n", server.error().text);
@@ -75,6 +78,15 @@ int serve_command(const std::string& config) {
   if (!control) {
     fmt::print(stderr, "postern: {}\n", control.error().text);
     return 1;
+  }
+  std::unique_ptr<HttpListener> http;
+  if (http_address) {
+    auto started = HttpListener::start(**server, *http_address);
+    if (!started) {
+      fmt::print(stderr, "postern: {}\n", started.error().text);
+      return 1;
+    }
+    http = std::move(*started);
   }
   (*server)->log_ready();
 
@@ -90,6 +102,9 @@ int serve_command(const std::string& config) {
   }
   control->reset();
   const bool in_time = (*server)->stop();
+  // Monitors hear "draining" to the end; what the mail store reported meanwhile counts at the next start.
+  http.reset();
+  (*server)->save_logins(true);
   (*server)->log_line(in_time ? core::Severity::info : core::Severity::warning, "stopped",
                       in_time ? "everything ended in its own time"
                               : "the drain's time was over; what was under way is in the spool");
