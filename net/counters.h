@@ -29,6 +29,7 @@ namespace postern::net {
   X(messages_failed, "messages answered 451: the disk failed")                         \
   X(receive_buffers_exhausted, "times the receive buffers ran out")                    \
   X(queue_messages, "messages in the queue now")                                       \
+  X(messages_held, "times a message was left in the queue: its sender's account is held") \
   X(recipients_delivered, "recipients a next hop took over")                           \
   X(recipients_deferred, "delivery attempts of a recipient put off")                   \
   X(recipients_failed, "recipients that failed for good")                              \

@@ -112,6 +112,8 @@ Server::Server(policy::Settings settings, std::size_t workers)
       mesh_(workers),
       snapshot_(readers_, std::make_unique<Snapshot>(settings)),
       settings_(std::move(settings)),
+      state_folder_(settings_.state),
+      spool_folder_(settings_.spool),
       logins_(login_options(settings_)),
       machines_(settings_.limits.connections),
       drained_(workers) {}
@@ -128,7 +130,7 @@ core::Result<std::unique_ptr<Server>> Server::start(policy::Settings settings) {
   server->resolver_ = std::make_unique<Resolver>(server->mesh_);
   server->shared_ = std::make_unique<Shared>(server->snapshot_, server->logins_, server->machines_, workers);
   server->shared_->resolver = server->resolver_.get();
-  if (auto made = core::files::make_directory(server->settings_.spool); !made) return std::unexpected(made.error());
+  if (auto made = core::files::make_directory(server->spool_folder_); !made) return std::unexpected(made.error());
   if (auto published = server->publish(server->settings_); !published) return std::unexpected(published.error());
   server->read_logins();
   if (auto open = server->start_logins(); !open) return std::unexpected(open.error());
@@ -165,6 +167,7 @@ core::Result<void> Server::start_logins() {
   if (!credentials) return std::unexpected(credentials.error());
   credentials_ = std::move(*credentials);
   shared_->credentials = credentials_.get();
+  (void)credentials_->refresh();  // who is held, before the first attempt; what goes wrong is said by the caretaker
   return {};
 }
 
@@ -238,7 +241,7 @@ void Server::run_worker(std::size_t index) {
   auto worker = core::Worker::create(index, ring_options, mesh_, readers_);
   if (!worker) return report(index, std::unexpected(worker.error()), {});
   WorkerServerOptions options;
-  options.spool_directory = settings_.spool;
+  options.spool_directory = spool_folder_;
   options.receive_buffers = ring_options.buffer_count;
   std::vector<std::string> notes;
   auto program = WorkerServer::create(**worker, *shared_, log_->ring(index), options, notes);
@@ -268,7 +271,11 @@ void Server::run_worker(std::size_t index) {
 
 bool Server::stop() {
   draining_.store(true, std::memory_order_release);
-  const std::int64_t seconds = settings_.queue.drain_seconds;
+  std::int64_t seconds = 0;
+  {
+    const std::lock_guard lock(settings_mutex_);
+    seconds = settings_.queue.drain_seconds;
+  }
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     WorkerServer* program = shared_->servers[i].load(std::memory_order_acquire);
     mesh_.post(i, {[](void* target, std::uint64_t for_seconds, std::uint64_t) noexcept {
@@ -306,7 +313,7 @@ void Server::log_ready() {
   core::LogLine(ring, clock_now(), core::Severity::info, "ready")
       .add("version", kVersion)
       .add("workers", std::uint64_t{drained_.size()})
-      .add("spool", settings_.spool);
+      .add("spool", spool_folder_);
 }
 
 // --- requests from other threads -----------------------------------------------------------------------------------

@@ -115,8 +115,10 @@ class Server {
   core::Mesh mesh_;
   std::unique_ptr<core::Log> log_;
   core::Published<Snapshot> snapshot_;
-  std::mutex settings_mutex_;            // between reload() and the caretaker
+  std::mutex settings_mutex_;            // between reload(), the caretaker and stop(), once the caretaker runs
   policy::Settings settings_;            // as they were published last
+  const std::string state_folder_;       // settings_.state and .spool, which no reload changes
+  const std::string spool_folder_;
   tls::TicketKeys tickets_;
   std::vector<tls::Certificate> certificates_;  // as they were published last
   std::string certificate_problem_;             // said last, so that it is not said each second

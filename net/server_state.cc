@@ -39,13 +39,13 @@ core::Result<std::string> load_keys(const std::string& path) {
 // A table that cannot be read is no reason not to serve: it fills again.
 template <class Table>
 void Server::restore(const char* name, Table& table) {
-  const auto octets = read_file(settings_.state + name, kStateBytesMax);
+  const auto octets = read_file(state_folder_ + name, kStateBytesMax);
   if (!octets) {
     if (octets.error().code != ENOENT) log_line(core::Severity::error, "state_unreadable", octets.error().text);
     return;
   }
   if (const auto restored = table.restore(*octets, clock_now(), boot_id()); !restored) {
-    log_line(core::Severity::error, "state_unreadable", settings_.state + name + ": " + restored.error().text);
+    log_line(core::Severity::error, "state_unreadable", state_folder_ + name + ": " + restored.error().text);
   }
 }
 
@@ -63,8 +63,8 @@ void Server::save_logins(bool at_once) {
   if (rests && !at_once) return;
   std::string octets;
   logins_.serialize(now, boot_id(), [&octets](std::string_view piece) { octets += piece; });
-  auto done = core::files::make_directory(settings_.state);  // where nothing else is remembered it may not be there
-  if (done) done = write_file(settings_.state + "/logins", octets);
+  auto done = core::files::make_directory(state_folder_);  // where nothing else is remembered it may not be there
+  if (done) done = write_file(state_folder_ + "/logins", octets);
   const std::string problem = done ? std::string() : done.error().text;
   if (!done && problem != logins_problem_) log_line(core::Severity::error, "state_unwritable", problem);
   logins_problem_ = problem;
@@ -75,8 +75,8 @@ void Server::save_logins(bool at_once) {
 }
 
 core::Result<void> Server::read_state() {
-  if (auto made = core::files::make_directory(settings_.state); !made) return made;
-  const auto keys = load_keys(settings_.state + "/table-keys");
+  if (auto made = core::files::make_directory(state_folder_); !made) return made;
+  const auto keys = load_keys(state_folder_ + "/table-keys");
   if (!keys) return std::unexpected(keys.error());
   policy::GuessGuardOptions guard;
   guard.machines = settings_.guard.machines;
@@ -96,7 +96,7 @@ void Server::save_state() {
   const auto save = [this](const char* name, const auto& table) {
     std::string octets;
     table.serialize(clock_now(), boot_id(), [&octets](std::string_view piece) { octets += piece; });
-    if (const auto written = write_file(settings_.state + name, octets); !written) {
+    if (const auto written = write_file(state_folder_ + name, octets); !written) {
       log_line(core::Severity::error, "state_unwritable", written.error().text);
     }
   };

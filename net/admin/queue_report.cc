@@ -13,6 +13,7 @@ std::string path(std::string_view address) { return "<" + printable(address) + "
 
 std::string next_attempt(const QueuedMessage& message, const core::Time& now) {
   if (message.in_attempt) return "now";
+  if (message.is_held) return "held";
   if (message.state == nullptr) return "waiting";
   return "in " + duration(message.state->next_unix_seconds - now.unix_seconds());
 }

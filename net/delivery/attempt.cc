@@ -2,22 +2,48 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <new>
 #include <utility>
 
 #include "net/delivery/message_queue.h"
 #include "net/queue_id.h"
 #include "net/smtp/envelope.h"
+#include "net/users/credentials.h"
 #include "net/worker_server.h"
 
 namespace postern::net {
 namespace {
 
 constexpr std::int64_t kStarvedNanoseconds = 50 * core::kNanosecondsPerMillisecond;
+// How long a message whose sender's account is held waits before that is looked at again.
+constexpr std::int64_t kHeldSeconds = 30;
 
 }  // namespace
 
+// True: its sender's account is held, and so is it. Not an attempt: the retry schedule does not move, and its time is not over
+// before an attempt was made.
+bool MessageQueue::hold(QueuedMessage& message) {
+  const users::Credentials* credentials = server_.shared().credentials;
+  if (credentials == nullptr || credentials->held().count() == 0 || message.remove_asked) return message.is_held = false;
+  const std::string_view user = smtp::EnvelopeReader::open(message.head_view())->session().user;
+  const bool was_held = std::exchange(message.is_held, !user.empty() && credentials->held().contains(user));
+  if (!message.is_held) return false;
+  server_.counters().messages_held.add();
+  if (!was_held) {
+    core::LogLine(server_.log(), server_.now(), core::Severity::info, "held")
+        .add("id", QueueId(message.id).text())
+        .add("user", user)
+        .flood_key(std::hash<std::string_view>{}(user));
+  }
+  message.in_attempt = false;
+  message.retry_asked = false;
+  schedule(message, server_.now().unix_seconds() + kHeldSeconds);
+  return true;
+}
+
 void MessageQueue::begin_attempt(QueuedMessage& message) {
+  if (hold(message)) return;
   ++attempts_open_;
   message.open_jobs = 1;  // held by this function, so that the attempt cannot end before all jobs are made
   if (!message.remove_asked) make_jobs(message);

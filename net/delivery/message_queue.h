@@ -53,6 +53,7 @@ struct QueuedMessage {
   bool in_attempt = false;
   bool was_tried = false;              // in this attempt
   bool remove_asked = false;  // by an operator: finish without a notice when nothing is under way
+  bool is_held = false;       // its sender's account was held when it was due last
   bool retry_asked = false;   // while an attempt was under way
   std::int64_t asked_ns = 0;  // when an operator asked for an attempt last; 0: never
   std::uint32_t open_jobs = 0;
@@ -132,6 +133,7 @@ class MessageQueue {
 
   // attempt.cc: from due to jobs
   void begin_attempt(QueuedMessage& message);
+  [[nodiscard]] bool hold(QueuedMessage& message);
   void make_jobs(QueuedMessage& message);
   void fail_unroutable(QueuedMessage& message, std::uint32_t ordinal, std::string_view forward_path);
   DeliveryFlow& flow_of(const std::shared_ptr<const RouteTarget>& target);

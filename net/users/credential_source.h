@@ -5,7 +5,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/result.h"
 
@@ -25,6 +27,8 @@ class CredentialSource {
   virtual core::Result<std::uint64_t> version() = 0;
   // The account is held from now on. False: there is no such user.
   virtual core::Result<bool> hold(std::string_view user) = 0;
+  // Everybody who is. Canonical names.
+  virtual core::Result<std::vector<std::string>> held() = 0;
 };
 
 }  // namespace postern::net::users

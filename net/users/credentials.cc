@@ -105,15 +105,19 @@ core::Result<bool> Credentials::hold(std::string_view user) {
   const std::lock_guard lock(caretaker_);
   auto held = sources_.back()->hold(user);
   if (held) cache_.clear();
+  if (held && *held) held_.add(user);
   return held;
 }
 
 core::Result<void> Credentials::refresh() {
   const std::lock_guard lock(caretaker_);
   const auto version = sources_.back()->version();
-  if (version && *version == version_) return {};
+  if (version && version_ == *version) return {};
   cache_.clear();
   if (!version) return std::unexpected(version.error());
+  auto held = sources_.back()->held();
+  if (!held) return std::unexpected(held.error());
+  held_.replace(*held);
   version_ = *version;
   return {};
 }

@@ -26,6 +26,7 @@
 #include "core/result.h"
 #include "net/sasl/server.h"
 #include "net/users/credential_cache.h"
+#include "net/users/held_users.h"
 #include "net/users/verifiers.h"
 #include "policy/user.h"
 
@@ -102,8 +103,11 @@ class Credentials {
 
   // The account is held until the operator releases it. Blocks: not in a worker.
   core::Result<bool> hold(std::string_view user);
-  // Forgets what was remembered when users changed; about once a second. Blocks. Error: the store is gone, or damaged.
+  // Forgets what was remembered when users changed; at the start and about once a second. Blocks. Error: the store is
+  // gone, or damaged.
   core::Result<void> refresh();
+  // As of the last refresh(), and who was held by hold() since.
+  [[nodiscard]] const HeldUsers& held() const { return held_; }
 
   // Before the workers end: no answer comes after it.
   void stop();
@@ -115,9 +119,10 @@ class Credentials {
   CredentialOptions options_;
   core::Mesh& mesh_;
   CredentialCache cache_;
+  HeldUsers held_;
   std::vector<std::unique_ptr<CredentialSource>> sources_;  // by thread of the pool; the last one is refresh()'s and hold()'s
   std::mutex caretaker_;                                    // guards the last source
-  std::uint64_t version_ = 0;
+  std::optional<std::uint64_t> version_;                    // of the last refresh()
   std::unique_ptr<core::BlockingPool> pool_;
 };
 

@@ -157,6 +157,7 @@ class DovecotSource final : public CredentialSource {
   core::Result<bool> hold(std::string_view) override {
     return core::fail("accounts in Dovecot cannot be held from here: disable them there");
   }
+  core::Result<std::vector<std::string>> held() override { return std::vector<std::string>{}; }
 
  private:
   // False: no answer, and the connection is closed.

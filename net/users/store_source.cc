@@ -57,6 +57,13 @@ class StoreSource final : public CredentialSource {
     return core::fail(held.error());
   }
 
+  core::Result<std::vector<std::string>> held() override {
+    if (!is_open()) return core::fail(problem_);
+    auto names = store_->held();
+    if (names) return std::move(*names);
+    return core::fail(names.error());
+  }
+
  private:
   bool is_open() {
     if (store_) return true;

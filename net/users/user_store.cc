@@ -32,6 +32,7 @@ enum class Sql : std::uint8_t {
   highest_id,
   hash_from_id,
   count,
+  held,
 };
 
 #define POSTERN_USER_COLUMNS                                                                             \
@@ -61,9 +62,10 @@ constexpr const char* kSql[] = {
     "SELECT coalesce(max(id), 0) FROM users",
     "SELECT password_hash FROM users WHERE id >= ?1 AND password_hash <> '' ORDER BY id LIMIT 1",
     "SELECT count(*) FROM users",
+    "SELECT name FROM users WHERE held ORDER BY name",
 };
 constexpr std::size_t kSqlCount = std::size(kSql);
-static_assert(kSqlCount == static_cast<std::size_t>(Sql::count) + 1);
+static_assert(kSqlCount == static_cast<std::size_t>(Sql::held) + 1);
 
 std::int64_t now_seconds() {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -388,6 +390,19 @@ UserStore::Result<bool> UserStore::set_held(std::string_view name, bool held) {
     row.bind(2, std::int64_t{held});
     row.bind(3, generation);
   });
+}
+
+UserStore::Result<std::vector<std::string>> UserStore::held() {
+  auto statement = state_->statement(Sql::held);
+  if (!statement) return std::unexpected(statement.error());
+  const Run run(**statement);
+  std::vector<std::string> names;
+  for (;;) {
+    const int code = (*statement)->step();
+    if (code == SQLITE_DONE) return names;
+    if (code != SQLITE_ROW) return state_->file.database.fail(code);
+    names.emplace_back((*statement)->text(0));
+  }
 }
 
 UserStore::Result<bool> UserStore::remove(std::string_view name) {

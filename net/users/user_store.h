@@ -77,6 +77,8 @@ class UserStore {
                                               const Secret& better_hash = {});
   // The server trips a limit: held until `release`. False: no such user.
   [[nodiscard]] Result<bool> set_held(std::string_view name, bool held);
+  // Who is held, by name. Reads all users.
+  [[nodiscard]] Result<std::vector<std::string>> held();
   // Grows with every change that this or another process makes to a user. Cheap (no disk, some µs) while nothing
   // changed. An error when the file is gone or was replaced by another: open it anew, and drop what was cached.
   [[nodiscard]] Result<std::uint64_t> data_version();

@@ -1,7 +1,7 @@
 """What a login is good for: senders, the relay privilege, quotas, holds; and accounts that change while the server
 runs."""
 
-from harness import (SANITIZED, Authority, Case, Postern, RawClient, Sink, main, message, proxy_v1, route_to,
+from harness import (SANITIZED, Authority, Case, Postern, RawClient, Sink, free_port, main, message, proxy_v1, route_to,
                      submission_services, untrusting_context, wait_until)
 
 USER, PASSWORD = "anna@example.net", "tulip Kettle 47 harbour"
@@ -176,6 +176,36 @@ class Quotas(AccountCase):
         wait_until(lambda: self.logged_in().command(f"MAIL FROM:<{USER}>").code == 250, "the release", SOON + 1,
                    every=0.1)
         self.assertEqual(len(self.postern.events("account_held")), 1)
+
+    def test_queue_of_a_held_account(self):
+        """What it handed in before it was held waits for the operator, over a restart too; others' mail does not."""
+        port = free_port()
+        self.start(quota={"user": {"messages_per_hour": 2}}, users={"hold_on_quota": True}, route=[route_to(port)],
+                   queue={"retry_seconds": [3600]})
+        other = "bert@example.net"
+        self.postern.user("add", other, password="acht Hummeln brummen leise")
+        client = self.logged_in()
+        self.assertEqual([self.hand_in(client).code for _ in range(3)], [250, 250, 450])
+        self.assertEqual(self.hand_in(self.logged_in(other, "acht Hummeln brummen leise"), sender=other).code, 250)
+        wait_until(lambda: self.postern.events("account_held"), "the hold")
+        wait_until(lambda: len(self.postern.events("deferred")) == 3, "the first attempts")
+        sink = self.track(Sink(port=port))
+        self.postern.queue("retry", "all")
+        self.assertEqual(sink.wait_for(1)[0].sender, other)
+        wait_until(lambda: self.postern.queue("list")[1].count("held") == 2, "two messages held", every=0.05)
+        self.assertEqual(self.postern.stop(), 0)
+        self.postern.start()
+        wait_until(lambda: self.postern.queue("list")[1].count("held") == 2, "two messages held", every=0.05)
+        self.assertEqual({event["user"] for event in self.postern.events("held")}, {USER})
+        self.assertEqual(len(sink.messages), 1)
+        self.postern.user("release", USER)
+
+        def delivered():
+            self.postern.queue("retry", "all")
+            return len(sink.messages) == 3
+
+        wait_until(delivered, "the messages", SOON + 1, every=0.1)
+        self.assertEqual({each.sender for each in sink.messages[1:]}, {USER})
 
     def test_account_seen_everywhere(self):
         self.start(users={"machines": 3})
