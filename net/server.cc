@@ -167,7 +167,6 @@ core::Result<void> Server::start_logins() {
   if (!credentials) return std::unexpected(credentials.error());
   credentials_ = std::move(*credentials);
   shared_->credentials = credentials_.get();
-  (void)credentials_->refresh();  // who is held, before the first attempt; what goes wrong is said by the caretaker
   return {};
 }
 

@@ -49,11 +49,7 @@ core::Result<std::unique_ptr<Credentials>> Credentials::open(const CredentialOpt
     if (!source) return std::unexpected(source.error());
     made->sources_.push_back(std::move(*source));
   }
-  if (auto version = made->sources_.back()->version()) {
-    made->version_ = *version;
-  } else {
-    return std::unexpected(version.error());
-  }
+  if (auto known = made->refresh(); !known) return std::unexpected(known.error());
   made->pool_ = std::make_unique<core::BlockingPool>(threads, options.queue);
   return made;
 }
