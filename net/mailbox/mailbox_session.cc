@@ -99,8 +99,10 @@ bool MailboxSession::run(Turn& turn) {
   if (!is_won && !turn.store.empty() && (!listens_to_store() || !turn.to_store.empty())) {
     is_store_wrong_ = true;
     turn.store = {};
+    turn.to_store.clear();
   }
-  if (!turn.to_client.has_room() || !turn.to_store.has_room()) {
+  // To the store there is room: it is asked one thing at a time, and answers only what was sent.
+  if (!turn.to_client.has_room()) {
     turn.step.event = Event::flush;
     return true;
   }
@@ -116,10 +118,6 @@ bool MailboxSession::run_phase(Turn& turn) {
       phase_ = Phase::connecting;
       turn.step.event = Event::connect_store;
       return true;
-    case Phase::connecting:
-      if (!is_store_connected_) return await(turn);
-      phase_ = Phase::setting_up;
-      return false;
     case Phase::setting_up:
     case Phase::store_reply:
     case Phase::cancelling:
@@ -138,6 +136,7 @@ bool MailboxSession::run_phase(Turn& turn) {
       drop_held();
       phase_ = Phase::passthrough;
       return false;
+    case Phase::connecting:
     case Phase::asking:
     case Phase::recording:
     case Phase::tls_pending:
@@ -252,8 +251,6 @@ bool MailboxSession::give_up_store(CloseReason reason, Turn& turn) {
   const Refusal refusal{LoginFailure::unavailable, unavailable_code(), kStoreUnavailable};
   const bool is_answer = exchange_.is_open;
   const bool is_told = exchange_.is_open && exchange_.is_allowed;
-  // What was not sent yet is for nobody any more.
-  turn.to_store.clear();
   if (is_answer) write_refusal(refusal, turn);
   write_goodbye(refusal.code, refusal.text, is_answer, turn.to_client);
   if (is_told) {
@@ -269,7 +266,7 @@ bool MailboxSession::give_up_store(CloseReason reason, Turn& turn) {
 void MailboxSession::store_connected() {
   if (phase_ == Phase::closing) return;  // after say_goodbye()
   POSTERN_ASSERT(phase_ == Phase::connecting);
-  is_store_connected_ = true;
+  phase_ = Phase::setting_up;
 }
 
 void MailboxSession::store_lost() { is_store_lost_ = true; }

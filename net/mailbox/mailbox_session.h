@@ -69,7 +69,7 @@ struct SessionOptions {
 
 enum class Event : std::uint8_t {
   need_input,       // consumed all it can use now
-  flush,            // an output is full: send and clear both, call again
+  flush,            // to_client is full: send and clear both outputs, call again
   connect_store,    // question: connect to the store (and send a PROXY header).  store_connected(), store_lost()
   login_wanted,     // question: Step::login.  answer_login()
   login_succeeded,  // question: record Step::login, if it grants; then login_recorded()
@@ -319,7 +319,6 @@ class MailboxSession {
   LoginAnswer answer_ = LoginAnswer::refuse;
   CloseReason reason_ = CloseReason::none;
   bool is_store_wrong_ = false;  // it said something unasked
-  bool is_store_connected_ = false;
   bool is_store_lost_ = false;
 };
 
