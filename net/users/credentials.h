@@ -103,8 +103,8 @@ class Credentials {
 
   // The account is held until the operator releases it. Blocks: not in a worker.
   core::Result<bool> hold(std::string_view user);
-  // Forgets what was remembered when users changed, and learns who is held; open() does, then about once a second. Blocks. Error: the store is
-  // gone, or damaged.
+  // Forgets what was remembered when users changed, and learns who is held; open() does, then the caretaker about once a
+  // second. Blocks. Error: the store is gone, or damaged.
   core::Result<void> refresh();
   // As of the last refresh(), and who was held by hold() since.
   [[nodiscard]] const HeldUsers& held() const { return held_; }
