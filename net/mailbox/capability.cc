@@ -44,16 +44,24 @@ std::string_view next_of(std::string_view& list) {
   return word;
 }
 
+// An atom (RFC 9051 section 9), or what of POP3 is one: nothing in it ends a list, a code or a line.
+bool is_atom(std::string_view word) {
+  return std::all_of(word.begin(), word.end(), [](char octet) {
+    return octet > ' ' && octet <= '~' && std::string_view("(){}%*\"\\[]").find(octet) == std::string_view::npos;
+  });
+}
+
+bool is_printable(std::string_view line) {
+  return std::all_of(line.begin(), line.end(), [](char octet) { return octet >= ' ' && octet <= '~'; });
+}
+
 bool stays_after_login(std::string_view word) {
+  if (!is_atom(word)) return false;
   if (starts_ignoring_case(word, kAuth)) return is_spoken_through(Capitals(word.substr(kAuth.size())).view());
   return !is_any_of(word, {"STARTTLS", "LOGINDISABLED", "UNAUTHENTICATE"});
 }
 
 }  // namespace
-
-void StoreCapabilities::take_word(std::string_view word) {
-  if (!has_control_octet(word)) append(words_, words_bytes_, word);
-}
 
 void StoreCapabilities::take_mechanism(std::string_view mechanism) {
   const Capitals name(mechanism);
@@ -63,7 +71,7 @@ void StoreCapabilities::take_mechanism(std::string_view mechanism) {
 void StoreCapabilities::take_imap(std::string_view words) {
   is_known = true;
   while (!words.empty()) {
-    const std::string_view word = mailbox::take_word(words);
+    const std::string_view word = take_word(words);
     if (word.empty()) continue;
     if (starts_ignoring_case(word, kAuth)) {
       take_mechanism(word.substr(kAuth.size()));
@@ -74,7 +82,7 @@ void StoreCapabilities::take_imap(std::string_view words) {
     } else if (!is_any_of(word, {"STARTTLS", "LOGIN-REFERRALS", "UNAUTHENTICATE"})) {
       id = id || equals_ignoring_case(word, "ID");
       literal_plus = literal_plus || is_any_of(word, {"LITERAL+", "LITERAL-"});
-      take_word(word);
+      if (is_atom(word)) append(words_, words_bytes_, word);
     }
   }
 }
@@ -82,16 +90,16 @@ void StoreCapabilities::take_imap(std::string_view words) {
 void StoreCapabilities::take_pop3(std::string_view line) {
   is_known = true;
   std::string_view arguments = line;
-  const std::string_view word = mailbox::take_word(arguments);
+  const std::string_view word = take_word(arguments);
   if (equals_ignoring_case(word, "SASL")) {
-    while (!arguments.empty()) take_mechanism(mailbox::take_word(arguments));
+    while (!arguments.empty()) take_mechanism(take_word(arguments));
   } else if (equals_ignoring_case(word, "USER")) {
     user = true;
   } else if (equals_ignoring_case(word, "XCLIENT")) {
     xclient = true;
   } else if (!is_any_of(word, {"STLS", "IMPLEMENTATION", "XOIP", "UTF8", "LANG", "RESP-CODES", "AUTH-RESP-CODE", ""})) {
     // UTF8 and LANG are commands of the time before the login (RFC 6856), which the front does not pass on.
-    take_word(line);
+    if (is_printable(line)) append(words_, words_bytes_, line);
   }
 }
 

@@ -3,7 +3,7 @@
 // Before the login the front is the one who is spoken with, so it announces what it does itself (STARTTLS, SASL-IR,
 // response codes), leaves out what it does not pass on (-PLUS, EXTERNAL, ANONYMOUS, referrals, the store's name and version),
 // and offers no plaintext login where none is allowed. Everything else is the store's and stays: clients look at it before
-// they log in. What does not fit the bounds is left out; a client asks again after the login.
+// they log in. What does not fit the bounds, or is no word, is left out; a client asks again after the login.
 //
 // Pure, no allocation. Thread: one.
 #pragma once
@@ -52,7 +52,6 @@ class StoreCapabilities {
   bool login_disabled = false;  // IMAP
 
  private:
-  void take_word(std::string_view word);
   void take_mechanism(std::string_view mechanism);
 
   std::array<char, 512> words_;  // each followed by LF

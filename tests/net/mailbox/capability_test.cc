@@ -65,6 +65,12 @@ TEST(ImapCapabilities, NamesThatAreNoneAndDoublesAreLeftOut) {
   EXPECT_EQ(imap("IMAP4rev1 AUTH=AAAAAAAAAAAAAAAAAAAA", {false, true}), "IMAP4rev1 SASL-IR AUTH=AAAAAAAAAAAAAAAAAAAA");
 }
 
+TEST(Capabilities, WhatWouldEndAListOrIsNotAsciiIsLeftOut) {
+  EXPECT_EQ(imap("IMAP4rev1 A]B A[ \"A\" A(B) {1} \xc3\xa4 A%*", {false, true}), "IMAP4rev1 SASL-IR");
+  EXPECT_EQ(after_login("IMAP4rev1 A]B \xc3\xa4 IDLE"), "IMAP4rev1 IDLE");
+  EXPECT_EQ(pop3({"TOP", "X \xc3\xa4", "X (y)"}, {false, false}), "TOP\r\nX (y)\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\n");
+}
+
 TEST(ImapCapabilities, TellWhatTheFrontNeeds) {
   StoreCapabilities capabilities;
   EXPECT_FALSE(capabilities.is_known);

@@ -33,8 +33,9 @@ struct Scenario {
 struct Outcome {
   std::string said;    // to the client
   std::string heard;   // by the store
-  std::string events;  // one a line: "wanted anna PLAIN plaintext grants"
+  std::string events;  // one a line: "wanted anna PLAIN plaintext grants"; '?' for control octets
   std::string said_before_success;  // to the client, when login_succeeded came
+  std::string verdict;              // what the store said since it last heard something, when login_succeeded came
   std::string rest_client;          // passthrough: what is to be handed on unchanged
   std::string rest_store;
   std::string broken;               // a promise that was not kept; empty: none
@@ -46,7 +47,7 @@ Outcome run(const Scenario& scenario, Cut cut, std::uint64_t seed);
 
 // Plays it whole, by octet and with `seeds` random cuts, and returns what came out of the first. `broken` names what differed,
 // with the seed; POSTERN_SEED=n runs that cut only.
-Outcome run_all_cuts(const Scenario& scenario, std::uint64_t seeds = 20);
+Outcome run_all_cuts(const Scenario& scenario, std::uint64_t seeds = 20, std::uint64_t first_seed = 1);
 
 std::string base64(std::string_view octets);
 
