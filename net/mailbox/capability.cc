@@ -20,8 +20,9 @@ bool is_any_of(std::string_view word, std::initializer_list<std::string_view> na
 // A mechanism's name in capitals, which is how it is compared everywhere.
 struct Capitals {
   explicit Capitals(std::string_view name) : size(std::min(name.size(), text.size())) {
-    std::transform(name.begin(), name.begin() + size, text.begin(),
-                   [](char octet) { return octet >= 'a' && octet <= 'z' ? static_cast<char>(octet - 'a' + 'A') : octet; });
+    std::transform(name.begin(), name.begin() + size, text.begin(), [](char octet) {
+      return octet >= 'a' && octet <= 'z' ? static_cast<char>(octet - 'a' + 'A') : octet;
+    });
   }
   [[nodiscard]] std::string_view view() const { return {text.data(), size}; }
 
@@ -65,7 +66,8 @@ bool stays_after_login(std::string_view word) {
 
 void StoreCapabilities::take_mechanism(std::string_view mechanism) {
   const Capitals name(mechanism);
-  if (is_spoken_through(name.view()) && !has_mechanism(name.view())) append(mechanisms_, mechanisms_bytes_, name.view());
+  if (is_spoken_through(name.view()) && !has_mechanism(name.view()))
+    append(mechanisms_, mechanisms_bytes_, name.view());
 }
 
 void StoreCapabilities::take_imap(std::string_view words) {

@@ -1,9 +1,10 @@
 // What the store can do, and what of it the front says before the login (IMAP: RFC 9051 section 6.1.1; POP3: RFC 2449).
 //
 // Before the login the front is the one who is spoken with, so it announces what it does itself (STARTTLS, SASL-IR,
-// response codes), leaves out what it does not pass on (-PLUS, EXTERNAL, ANONYMOUS, referrals, the store's name and version),
-// and offers no plaintext login where none is allowed. Everything else is the store's and stays: clients look at it before
-// they log in. What does not fit the bounds, or is no word, is left out; a client asks again after the login.
+// response codes), leaves out what it does not pass on (-PLUS, EXTERNAL, ANONYMOUS, referrals, the store's name and
+// version), and offers no plaintext login where none is allowed. Everything else is the store's and stays: clients look
+// at it before they log in. What does not fit the bounds, or is no word, is left out; a client asks again after the
+// login.
 //
 // Pure, no allocation. Thread: one.
 #pragma once
@@ -60,9 +61,9 @@ class StoreCapabilities {
   std::uint16_t mechanisms_bytes_ = 0;
 };
 
-// After the login the list is the store's own: only what ended with it goes (STARTTLS, LOGINDISABLED, mechanisms that are not
-// spoken through), and UNAUTHENTICATE, behind which logins would be out of sight. Moves the words that stay to the
-// beginning of `words`, blanks between them; returns their octets.
+// After the login the list is the store's own: only what ended with it goes (STARTTLS, LOGINDISABLED, mechanisms that
+// are not spoken through), and UNAUTHENTICATE, behind which logins would be out of sight. Moves the words that stay to
+// the beginning of `words`, blanks between them; returns their octets.
 std::size_t rewrite_after_login(char* words, std::size_t size);
 
 }  // namespace postern::net::mailbox

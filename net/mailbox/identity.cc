@@ -83,7 +83,8 @@ std::optional<Standing> read_cram(std::string_view message, UserName& user) {
   return Standing::mailbox_user;
 }
 
-// Cuts one value of RFC 2831 section 7.1 off `text`, with the comma behind it: a token, or a quoted string with escapes.
+// Cuts one value of RFC 2831 section 7.1 off `text`, with the comma behind it: a token, or a quoted string with
+// escapes.
 bool take_digest_value(std::string_view& text, UserName& value, bool& fits) {
   value.clear();
   fits = true;

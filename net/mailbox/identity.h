@@ -1,5 +1,5 @@
-// Who wants to log in: the user's name, as far as a SASL mechanism's messages show it (for the guess guard and the log), and
-// whether it is the owner of the mailbox who does.
+// Who wants to log in: the user's name, as far as a SASL mechanism's messages show it (for the guess guard and the
+// log), and whether it is the owner of the mailbox who does.
 //
 // Nothing is verified here; that is the store's. Pure, no allocation. Thread: any.
 #pragma once
@@ -30,18 +30,18 @@ class UserName {
 
 enum class Standing : std::uint8_t {
   mailbox_user,
-  master_user,  // with the password of somebody else: the authorization identity is another one, or the name is "user*master"
-  unseen,       // the mechanism does not show who it is
+  master_user,  // with somebody else's password: the authorization identity is another one, or the name "user*master"
+  unseen,  // the mechanism does not show who it is
 };
 
 // How a mechanism is spoken through a proxy that does not know its secrets.
 struct MechanismTraits {
   enum class Name : std::uint8_t { plain, login, cram_md5, digest_md5, scram, oauthbearer, xoauth2, unseen };
-  Name name = Name::unseen;      // whose messages show the user
-  bool client_first = false;     // the store's first challenge is empty: ours will do
-  bool server_first = false;     // an initial response is an error in the client
-  bool is_plaintext = true;      // whoever reads the connection can log in afterwards: needs encryption
-  bool sends_initial = true;     // an initial response may go along with the command
+  Name name = Name::unseen;   // whose messages show the user
+  bool client_first = false;  // the store's first challenge is empty: ours will do
+  bool server_first = false;  // an initial response is an error in the client
+  bool is_plaintext = true;   // whoever reads the connection can log in afterwards: needs encryption
+  bool sends_initial = true;  // an initial response may go along with the command
 };
 
 // Of any name, in capitals; a mechanism that is not known is taken for plaintext.
@@ -51,10 +51,10 @@ struct MechanismTraits {
 // certificate, not the client's), ANONYMOUS (nobody's mailbox), and what is no mechanism's name.
 [[nodiscard]] bool is_spoken_through(std::string_view mechanism) noexcept;
 
-// Reads the first message of the client, decoded. `separator`: between user and master user, 0: there is none. Nothing: not
-// what the mechanism says, or a name that is empty or longer than kUserBytesMax.
-[[nodiscard]] std::optional<Standing> read_identity(MechanismTraits::Name name, std::string_view message, char separator,
-                                                    UserName& user) noexcept;
+// Reads the first message of the client, decoded. `separator`: between user and master user, 0: there is none. Nothing:
+// not what the mechanism says, or a name that is empty or longer than kUserBytesMax.
+[[nodiscard]] std::optional<Standing> read_identity(MechanismTraits::Name name, std::string_view message,
+                                                    char separator, UserName& user) noexcept;
 
 // Of a name that was given outside of SASL.
 [[nodiscard]] Standing standing_of(std::string_view user, char separator) noexcept;

@@ -1,5 +1,5 @@
-// Duty: the client's side of IMAP before the login: commands with their literals, and what they are answered. The store's
-// side is in imap_store.cc.
+// Duty: the client's side of IMAP before the login: commands with their literals, and what they are answered. The
+// store's side is in imap_store.cc.
 #include "net/mailbox/imap_session.h"
 
 #include <algorithm>

@@ -1,19 +1,19 @@
-// The POP3/IMAP front's session for IMAP (RFC 9051, 3501; 2971 ID, 4959 SASL-IR, 7888 LITERAL+, 5530 response codes; the
-// addresses in ID as Dovecot takes them). mailbox_session.h is the contract.
+// The POP3/IMAP front's session for IMAP (RFC 9051, 3501; 2971 ID, 4959 SASL-IR, 7888 LITERAL+, 5530 response codes;
+// the addresses in ID as Dovecot takes them). mailbox_session.h is the contract.
 //
 // Towards the client
 //   greeting   "* OK [CAPABILITY ...] Postern IMAP server ready"
 //   answered   CAPABILITY, NOOP, ID, STARTTLS, LOGOUT; everything else that is no login: BAD, without asking the store
-//   logins     LOGIN with atoms, quoted strings and literals of both kinds; AUTHENTICATE with and without initial response.
-//              Where LOGIN is not allowed its literals are not asked for
-//   literals   of any command, kLiteralsMax of them, kPasswordBytesMax octets each. A larger one is refused before it is sent;
-//              one that is sent unasked ({n+}) ends the session (RFC 7888 section 4)
+//   logins     LOGIN with atoms, quoted strings and literals of both kinds; AUTHENTICATE with and without initial
+//              response. Where LOGIN is not allowed its literals are not asked for
+//   literals   of any command, kLiteralsMax of them, kPasswordBytesMax octets each. A larger one is refused before it
+//              is sent; one that is sent unasked ({n+}) ends the session (RFC 7888 section 4)
 //   success    the store's untagged CAPABILITY and its tagged OK, under the client's tag, both rewritten
-//              (rewrite_after_login()). [ALERT] that the store says beside its reply is passed on, other untagged responses
-//              to a login are not
-// Towards the store: tags of our own ("P1"); [CAPABILITY,] [ID, CAPABILITY], then per login LOGIN, with quoted strings or, where
-//   they will not do, literals ({n+} if the store takes them, or else waiting for each), or AUTHENTICATE, with the initial
-//   response if the store announces SASL-IR.
+//              (rewrite_after_login()). [ALERT] that the store says beside its reply is passed on, other untagged
+//              responses to a login are not
+// Towards the store: tags of our own ("P1"); [CAPABILITY,] [ID, CAPABILITY], then per login LOGIN, with quoted strings
+//   or, where they will not do, literals ({n+} if the store takes them, or else waiting for each), or AUTHENTICATE,
+//   with the initial response if the store announces SASL-IR.
 // Refusals: NO with the store's response code, if RFC 5530 knows it, and its words.
 #pragma once
 
@@ -80,9 +80,9 @@ class ImapSession final : public MailboxSession {
   Setup setup_ = Setup::greeting;
   Piece piece_ = Piece::command;
   bool is_id_sent_ = false;
-  std::uint8_t tag_bytes_ = 0;       // 0: the command's tag is not known
-  std::uint16_t literal_left_ = 0;   // octets of a literal that have not come yet
-  std::uint32_t literals_ = 0;       // of the command under way
+  std::uint8_t tag_bytes_ = 0;      // 0: the command's tag is not known
+  std::uint16_t literal_left_ = 0;  // octets of a literal that have not come yet
+  std::uint32_t literals_ = 0;      // of the command under way
   std::uint32_t store_commands_ = 0;
   std::array<char, kTagBytesMax> tag_;
 };

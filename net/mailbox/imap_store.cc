@@ -73,7 +73,8 @@ void ImapSession::ask_capabilities(Turn& turn) {
 void ImapSession::send_id(Turn& turn) {
   std::array<char, core::IpAddress::kTextBytes> text;
   write_store_tag(turn);
-  turn.to_store.put({"ID (\"x-originating-ip\" \"", options_.client.address.text_into(text), "\" \"x-originating-port\" \""});
+  turn.to_store.put(
+      {"ID (\"x-originating-ip\" \"", options_.client.address.text_into(text), "\" \"x-originating-port\" \""});
   turn.to_store.put_number(options_.client.port);
   turn.to_store.put({"\" \"x-connected-ip\" \"", options_.local.address.text_into(text), "\" \"x-connected-port\" \""});
   turn.to_store.put_number(options_.local.port);
@@ -135,7 +136,9 @@ bool ImapSession::take_setup_line(std::string_view line, Turn& turn) {
 
 // --- the login -----------------------------------------------------------------------------------------------------
 
-void ImapSession::begin_login(Turn& turn) { write_login(turn); }
+void ImapSession::begin_login(Turn& turn) {
+  write_login(turn);
+}
 
 bool ImapSession::continue_login(const StoreReply& reply, Turn& turn) {
   if (reply.kind != StoreReply::Kind::prompt) return false;
@@ -238,7 +241,8 @@ MailboxSession::StoreReply ImapSession::read_untagged(std::string_view line, Tur
   const std::string_view status = take_word(line);
   if (equals_ignoring_case(status, "BYE")) reply.kind = StoreReply::Kind::goodbye;
   if (equals_ignoring_case(status, "PREAUTH")) reply.kind = StoreReply::Kind::garbage;
-  const bool is_words = equals_ignoring_case(status, "OK") || equals_ignoring_case(status, "NO") || equals_ignoring_case(status, "BAD");
+  const bool is_words =
+      equals_ignoring_case(status, "OK") || equals_ignoring_case(status, "NO") || equals_ignoring_case(status, "BAD");
   if (is_words && equals_ignoring_case(take_code(line), "ALERT")) {
     turn.to_client.put("* OK [ALERT] ");
     turn.to_client.put_words(line);

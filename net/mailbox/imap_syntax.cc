@@ -20,7 +20,9 @@ bool is_tag_octet(char octet) {
   return is_atom_octet(octet) && value < 0x80 && octet != '%' && octet != '*' && octet != '+';
 }
 
-bool is_digit(char octet) { return octet >= '0' && octet <= '9'; }
+bool is_digit(char octet) {
+  return octet >= '0' && octet <= '9';
+}
 
 }  // namespace
 

@@ -1,5 +1,5 @@
-// The syntax of IMAP commands (RFC 9051 section 9) as far as the time before the login needs it: tags, atoms, strings, literals
-// (RFC 7888).
+// The syntax of IMAP commands (RFC 9051 section 9) as far as the time before the login needs it: tags, atoms, strings,
+// literals (RFC 7888).
 //
 // A command is read whole, literals where they stood: `a LOGIN anna {6}CRLF secret`. Pure, no allocation. Thread: any.
 #pragma once

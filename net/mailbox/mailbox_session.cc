@@ -1,5 +1,5 @@
-// Duty: the machine that both protocols run on: whose turn it is, lines, the store's conduct, ends. A login's way through it
-// is in session_login.cc.
+// Duty: the machine that both protocols run on: whose turn it is, lines, the store's conduct, ends. A login's way
+// through it is in session_login.cc.
 // Invariants: run() consumes before it answers, and answers whole; only run_store() reads what the store said.
 #include "net/mailbox/mailbox_session.h"
 
@@ -65,7 +65,9 @@ std::string_view name_of(CloseReason reason) noexcept {
 
 MailboxSession::MailboxSession(const SessionOptions& options) : options_(options) {}
 
-MailboxSession::~MailboxSession() { explicit_bzero(buffer_.data(), buffer_.size()); }
+MailboxSession::~MailboxSession() {
+  explicit_bzero(buffer_.data(), buffer_.size());
+}
 
 // --- the turn ------------------------------------------------------------------------------------------------------
 
@@ -152,7 +154,9 @@ bool MailboxSession::await(Turn& turn) const {
   return true;
 }
 
-bool MailboxSession::awaits_store() const { return phase_ == Phase::connecting || listens_to_store(); }
+bool MailboxSession::awaits_store() const {
+  return phase_ == Phase::connecting || listens_to_store();
+}
 
 bool MailboxSession::awaits_client() const {
   return phase_ == Phase::command || phase_ == Phase::client_response || phase_ == Phase::skipping;
@@ -173,7 +177,9 @@ MailboxSession::Line MailboxSession::collect(std::string_view& input) {
   return has_return ? Line::complete : Line::bare_line_feed;
 }
 
-std::string_view MailboxSession::line() const { return {buffer_.data() + held_bytes_, line_bytes_ - 2U}; }
+std::string_view MailboxSession::line() const {
+  return {buffer_.data() + held_bytes_, line_bytes_ - 2U};
+}
 
 void MailboxSession::drop_line() {
   if (line_bytes_ != 0) explicit_bzero(buffer_.data() + held_bytes_, line_bytes_);
@@ -269,7 +275,9 @@ void MailboxSession::store_connected() {
   phase_ = Phase::setting_up;
 }
 
-void MailboxSession::store_lost() { is_store_lost_ = true; }
+void MailboxSession::store_lost() {
+  is_store_lost_ = true;
+}
 
 void MailboxSession::answer_login(LoginAnswer answer) {
   if (phase_ == Phase::closing) return;

@@ -11,35 +11,38 @@
 //     switch (step.event) ...
 //   }
 //
-// Until the login the front is the one who speaks: greeting, capabilities, errors and STLS/STARTTLS are its own, and the store
-// hears of a client nothing but its login, as one well-formed command after another. The store is greeted, told the client's
-// address (an option) and asked for its capabilities before the client is greeted. From Event::passthrough on the session
-// is no longer needed: what both sides said behind the login was not consumed and is handed on unchanged.
+// Until the login the front is the one who speaks: greeting, capabilities, errors and STLS/STARTTLS are its own, and
+// the store hears of a client nothing but its login, as one well-formed command after another. The store is greeted,
+// told the client's address (an option) and asked for its capabilities before the client is greeted. From
+// Event::passthrough on the session is no longer needed: what both sides said behind the login was not consumed and is
+// handed on unchanged.
 //
 // What a driver may rely on
 //  1. One question at a time (connect_store, login_wanted, login_succeeded, start_tls): nothing is consumed until it is
 //     answered. While a login is at the store nothing of the client is consumed either. So a client that pipelines is
 //     answered in order, and what it is owed waits in the driver's bounded buffers.
-//  2. No octet of a password goes to the store before login_wanted was answered by `allow`, and login_wanted comes once for
-//     each login. (The start of a mechanism in which the server speaks first goes out earlier; the name does not.)
+//  2. No octet of a password goes to the store before login_wanted was answered by `allow`, and login_wanted comes once
+//     for each login. (The start of a mechanism in which the server speaks first goes out earlier; the name does not.)
 //  3. login_succeeded only when the whole credentials went out and the store's reply to them said so; it comes before
 //     the first octet of the success is written for the client.
-//  4. Nothing the store says unasked is believed: octets that come while nothing was asked, behind a reply, or while the
-//     question is still in `to_store` (not sent) end the session. In IMAP as well: a store that must say something says BYE.
+//  4. Nothing the store says unasked is believed: octets that come while nothing was asked, behind a reply, or while
+//     the question is still in `to_store` (not sent) end the session. In IMAP as well: a store that must say something
+//     says BYE.
 //  5. The same octets give the same output, however they are cut. (How octets of the client interleave with octets the
 //     store says unasked is the one thing that matters.)
-//  6. Every octet of a client that is consumed, and every octet for the store, may be a password's: wipe them. The session
-//     wipes its own copy as soon as it was handed to `to_store` or refused, and all of itself when it ends. Step's fields
-//     for the log never hold one: user, mechanism and static texts are all there is. The store's words reach the client only.
+//  6. Every octet of a client that is consumed, and every octet for the store, may be a password's: wipe them. The
+//     session wipes its own copy as soon as it was handed to `to_store` or refused, and all of itself when it ends.
+//     Step's fields for the log never hold one: user, mechanism and static texts are all there is. The store's words
+//     reach the client only.
 //  7. After `close` everything is consumed and nothing said.
 //
-// What the driver owes: the store's octets in the order they came, and before store_lost(); both outputs sent and cleared
-// before the next call; timers (SessionTimeouts); at start_tls everything of the client that was received in plaintext
-// thrown away, the handshake, tls_started(). With implicit TLS the session begins after the handshake.
+// What the driver owes: the store's octets in the order they came, and before store_lost(); both outputs sent and
+// cleared before the next call; timers (SessionTimeouts); at start_tls everything of the client that was received in
+// plaintext thrown away, the handshake, tls_started(). With implicit TLS the session begins after the handshake.
 //
-// Bounds: the session is under 4 KiB and allocates nothing. A command with its literals, and a line of the store, has at most
-// kLineBytesMax octets; a password kPasswordBytesMax, a user's name kUserBytesMax (identity.h); a reply of the store
-// kStoreReplyBytesMax. Step's views are valid until the next call.
+// Bounds: the session is under 4 KiB and allocates nothing. A command with its literals, and a line of the store, has
+// at most kLineBytesMax octets; a password kPasswordBytesMax, a user's name kUserBytesMax (identity.h); a reply of the
+// store kStoreReplyBytesMax. Step's views are valid until the next call.
 // Thread: one. No clock, no system.
 #pragma once
 
@@ -73,19 +76,19 @@ enum class Event : std::uint8_t {
   connect_store,    // question: connect to the store (and send a PROXY header).  store_connected(), store_lost()
   login_wanted,     // question: Step::login.  answer_login()
   login_succeeded,  // question: record Step::login, if it grants; then login_recorded()
-  login_failed,     // for guess guard and log: Step::login, Step::failure. Only of logins that were allowed; the reply is
-                    // written
-  start_tls,        // send to_client, throw away what came behind, do the handshake, then tls_started()
-  passthrough,      // send both outputs, then all that both sides said and say
-  close,            // send to_client, then close both connections; Step::reason
+  login_failed,  // for guess guard and log: Step::login, Step::failure. Only of logins that were allowed; the reply is
+                 // written
+  start_tls,     // send to_client, throw away what came behind, do the handshake, then tls_started()
+  passthrough,   // send both outputs, then all that both sides said and say
+  close,         // send to_client, then close both connections; Step::reason
 };
 
 struct Login {
   std::string_view user;       // as the client gave it: escape it. Empty: the mechanism does not show it
   std::string_view mechanism;  // "PLAIN"; "USER", "APOP" or "LOGIN command" outside of SASL
   bool plaintext = false;      // the password itself crosses the connection
-  // A success counts for POP-before-SMTP: the mailbox's own user logs in. Not a master user (who has another one's password
-  // and mailbox), and not somebody whom the mechanism does not show.
+  // A success counts for POP-before-SMTP: the mailbox's own user logs in. Not a master user (who has another one's
+  // password and mailbox), and not somebody whom the mechanism does not show.
   bool grants = false;
 };
 
@@ -100,16 +103,16 @@ enum class LoginFailure : std::uint8_t {
 enum class CloseReason : std::uint8_t {
   none,
   quit,
-  errors,            // options.errors_max
-  goodbye,           // say_goodbye()
-  guard,             // LoginAnswer::close
-  http,              // a browser; nothing is said
-  line_too_long,     // or a literal
-  store_lost,        // not reached, or gone
-  store_refused,     // its greeting was -ERR or BYE, or it said BYE later
-  store_preauth,     // its greeting was PREAUTH: whose mailbox it would be is not ours to say
-  store_unasked,     // it said something that nobody asked for
-  store_garbage,     // it said what is no reply, or said it without end
+  errors,         // options.errors_max
+  goodbye,        // say_goodbye()
+  guard,          // LoginAnswer::close
+  http,           // a browser; nothing is said
+  line_too_long,  // or a literal
+  store_lost,     // not reached, or gone
+  store_refused,  // its greeting was -ERR or BYE, or it said BYE later
+  store_preauth,  // its greeting was PREAUTH: whose mailbox it would be is not ours to say
+  store_unasked,  // it said something that nobody asked for
+  store_garbage,  // it said what is no reply, or said it without end
 };
 
 // For log and metrics: "wrong-credentials", "store-unasked". Static storage.
@@ -120,9 +123,9 @@ struct Step {
   std::size_t client_consumed = 0;
   std::size_t store_consumed = 0;
   Event event = Event::need_input;
-  Login login;                                 // login_wanted, login_succeeded, login_failed
-  LoginFailure failure = LoginFailure::none;   // login_failed
-  CloseReason reason = CloseReason::none;      // close
+  Login login;                                // login_wanted, login_succeeded, login_failed
+  LoginFailure failure = LoginFailure::none;  // login_failed
+  CloseReason reason = CloseReason::none;     // close
 };
 
 enum class LoginAnswer : std::uint8_t {
@@ -134,7 +137,7 @@ enum class LoginAnswer : std::uint8_t {
 
 // What a driver enforces; named here because the protocols say them.
 struct SessionTimeouts {
-  static constexpr std::int64_t kIdleSeconds = 60;    // for the client's next octet before the login (Dovecot's as well)
+  static constexpr std::int64_t kIdleSeconds = 60;  // for the client's next octet before the login (Dovecot's as well)
   static constexpr std::int64_t kLoginSeconds = 180;  // from the greeting to the login
   static constexpr std::int64_t kStoreSeconds = 30;   // connect, and each reply (awaits_store())
   static constexpr std::int64_t kHandshakeSeconds = 30;
@@ -182,9 +185,9 @@ class MailboxSession {
     skipping,         // a line over its bound is thrown away
     asking,           // question open: login_wanted
     answered,
-    store_reply,      // the login is at the store
-    cancelling,       // the store was told "*"; then the client hears refusal_
-    recording,        // question open: login_succeeded. The store's line stands in the buffer
+    store_reply,  // the login is at the store
+    cancelling,   // the store was told "*"; then the client hears refusal_
+    recording,    // question open: login_succeeded. The store's line stands in the buffer
     recorded,
     tls_pending,
     passthrough,
@@ -192,7 +195,8 @@ class MailboxSession {
   };
   enum class Line : std::uint8_t { incomplete, complete, bare_line_feed, too_long };
 
-  // One call: what is left of the inputs, and the step it will return. A handler returns true when that step is to be returned.
+  // One call: what is left of the inputs, and the step it will return. A handler returns true when that step is to be
+  // returned.
   struct Turn {
     std::string_view client;
     std::string_view store;
@@ -245,8 +249,8 @@ class MailboxSession {
   virtual void write_goodbye(std::string_view code, std::string_view text, bool is_answer, Output& to_client) = 0;
   [[nodiscard]] virtual std::string_view unavailable_code() const = 0;
   [[nodiscard]] virtual std::string_view encryption_code() const = 0;
-  // Outside of SASL: sends the first piece after login_wanted was allowed, and the next one after a reply that asks for it
-  // (false: that reply is out of place).
+  // Outside of SASL: sends the first piece after login_wanted was allowed, and the next one after a reply that asks for
+  // it (false: that reply is out of place).
   virtual void begin_login(Turn& turn) = 0;
   virtual bool continue_login(const StoreReply& reply, Turn& turn) = 0;
   // Writes the command that begins a SASL exchange, `initial` (base 64) with it if the store takes that; else false is

@@ -1,5 +1,5 @@
-// Octets that a session says to the client or to the store. The caller owns the memory: at least kReplyMax octets, which is
-// more than any single reply or command takes.
+// Octets that a session says to the client or to the store. The caller owns the memory: at least kReplyMax octets,
+// which is more than any single reply or command takes.
 //
 // What goes to the store holds passwords: clear() wipes. Thread: one.
 #pragma once

@@ -26,8 +26,12 @@ constexpr std::array<KnownCode, 5> kCodes = {{
     {"LOGIN-DELAY", LoginFailure::unavailable},
 }};
 
-bool is_ok(std::string_view line) { return line == "+OK" || line.substr(0, 4) == "+OK "; }
-bool is_error(std::string_view line) { return line == "-ERR" || line.substr(0, 5) == "-ERR "; }
+bool is_ok(std::string_view line) {
+  return line == "+OK" || line.substr(0, 4) == "+OK ";
+}
+bool is_error(std::string_view line) {
+  return line == "-ERR" || line.substr(0, 5) == "-ERR ";
+}
 
 std::string_view words_of(std::string_view line) {
   take_word(line);
@@ -201,7 +205,8 @@ bool Pop3Session::on_apop(std::string_view arguments, Turn& turn) {
   if (stamp_bytes_ == 0) return bad_command("APOP is not offered", turn);
   const std::size_t blank = arguments.rfind(' ');
   const std::string_view name = arguments.substr(0, blank);
-  if (blank == std::string_view::npos || name.empty() || !is_digest(arguments.substr(blank + 1)) || !user_.assign(name)) {
+  if (blank == std::string_view::npos || name.empty() || !is_digest(arguments.substr(blank + 1)) ||
+      !user_.assign(name)) {
     return bad_command("Not a name and a digest", turn);
   }
   is_apop_ = true;

@@ -1,13 +1,13 @@
-// The POP3/IMAP front's session for POP3 (RFC 1939, 2449 CAPA, 2595 STLS, 5034 AUTH, 3206 response codes; XCLIENT as Dovecot
-// takes it). mailbox_session.h is the contract.
+// The POP3/IMAP front's session for POP3 (RFC 1939, 2449 CAPA, 2595 STLS, 5034 AUTH, 3206 response codes; XCLIENT as
+// Dovecot takes it). mailbox_session.h is the contract.
 //
 // Towards the client
 //   greeting   "+OK Postern POP3 server ready", with the store's APOP stamp behind it if it has one
-//   answered   CAPA, AUTH (list of mechanisms), STLS, QUIT; USER is answered "+OK" whoever it names. NOOP and the commands of
-//              a mailbox are no commands before the login (RFC 1939 section 5): -ERR
+//   answered   CAPA, AUTH (list of mechanisms), STLS, QUIT; USER is answered "+OK" whoever it names. NOOP and the
+//              commands of a mailbox are no commands before the login (RFC 1939 section 5): -ERR
 //   logins     USER and PASS, APOP, AUTH with and without initial response
-// Towards the store: [XCLIENT,] CAPA [, XCLIENT, CAPA], then per login USER, PASS or APOP or AUTH. An initial response goes
-//   with AUTH only if the command stays within 255 octets (RFC 5034 section 4).
+// Towards the store: [XCLIENT,] CAPA [, XCLIENT, CAPA], then per login USER, PASS or APOP or AUTH. An initial response
+//   goes with AUTH only if the command stays within 255 octets (RFC 5034 section 4).
 // Refusals: -ERR [AUTH], [SYS/TEMP], [SYS/PERM], [IN-USE], [LOGIN-DELAY] as the store said, with its words.
 #pragma once
 

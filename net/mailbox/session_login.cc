@@ -1,5 +1,5 @@
-// A login's way: the client's command, the question to the driver, the store's part, the end. SASL whole (RFC 4422, 5034,
-// 9051 section 6.2.2); of the other commands what they have in common with it.
+// A login's way: the client's command, the question to the driver, the store's part, the end. SASL whole (RFC 4422,
+// 5034, 9051 section 6.2.2); of the other commands what they have in common with it.
 #include <algorithm>
 #include <cstring>
 
@@ -53,9 +53,9 @@ bool MailboxSession::begin_sasl(std::string_view mechanism, std::optional<std::s
   exchange_.is_sasl = true;
   exchange_.mechanism_bytes =
       static_cast<std::uint8_t>(mechanism.copy(exchange_.mechanism.data(), exchange_.mechanism.size()));
-  std::transform(exchange_.mechanism.begin(), exchange_.mechanism.begin() + exchange_.mechanism_bytes,
-                 exchange_.mechanism.begin(),
-                 [](char octet) { return octet >= 'a' && octet <= 'z' ? static_cast<char>(octet - 'a' + 'A') : octet; });
+  std::transform(
+      exchange_.mechanism.begin(), exchange_.mechanism.begin() + exchange_.mechanism_bytes, exchange_.mechanism.begin(),
+      [](char octet) { return octet >= 'a' && octet <= 'z' ? static_cast<char>(octet - 'a' + 'A') : octet; });
   const std::string_view name = exchange_.mechanism_name();
   exchange_.traits = traits_of(name);
   if (mechanism.size() > name.size() || !is_spoken_through(name) || !capabilities_.has_mechanism(name)) {

@@ -1,5 +1,5 @@
-// Whatever an IMAP client and a store say to the front, and however it is cut: the same comes out, nobody is in whom the store
-// did not let in, and no password is in what a log may see. mailbox_fuzz.h says what the input is.
+// Whatever an IMAP client and a store say to the front, and however it is cut: the same comes out, nobody is in whom
+// the store did not let in, and no password is in what a log may see. mailbox_fuzz.h says what the input is.
 #include <array>
 
 #include "net/mailbox/text.h"

@@ -1,8 +1,9 @@
 // What pop3_fuzz and imap_fuzz share: a scenario made of octets, and what must hold for each.
 //
-// Input: an octet of options, one that seeds the cuts, one that chooses what both sides say first, one that chooses the driver's
-// answers; then octets of the client. 0xff and an octet change the side: to the client behind a TLS handshake, to the client as
-// before, or (half of the octets) to a new piece of the store's, which it says when it hears its next command.
+// Input: an octet of options, one that seeds the cuts, one that chooses what both sides say first, one that chooses the
+// driver's answers; then octets of the client. 0xff and an octet change the side: to the client behind a TLS handshake,
+// to the client as before, or (half of the octets) to a new piece of the store's, which it says when it hears its next
+// command.
 #pragma once
 
 #include <cstdint>

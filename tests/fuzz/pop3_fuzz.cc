@@ -1,5 +1,5 @@
-// Whatever a POP3 client and a store say to the front, and however it is cut: the same comes out, nobody is in whom the store
-// did not let in, and no password is in what a log may see. mailbox_fuzz.h says what the input is.
+// Whatever a POP3 client and a store say to the front, and however it is cut: the same comes out, nobody is in whom the
+// store did not let in, and no password is in what a log may see. mailbox_fuzz.h says what the input is.
 #include <array>
 
 #include "tests/fuzz/mailbox_fuzz.h"
@@ -12,7 +12,8 @@ const Beginning& beginning(std::uint8_t choice) {
   using namespace std::string_literals;
   static const std::string kSecretText(kSecret);
   static const std::string kGreeting = "+OK ready <1@x>\r\n";
-  static const std::string kCapa = "+OK\r\nUSER\r\nXCLIENT\r\nSASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 GSSAPI X\r\n.\r\n";
+  static const std::string kCapa =
+      "+OK\r\nUSER\r\nXCLIENT\r\nSASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 GSSAPI X\r\n.\r\n";
   static const std::array<Beginning, 8> kBeginnings = {{
       {},
       {{kGreeting}, {}},
@@ -20,7 +21,8 @@ const Beginning& beginning(std::uint8_t choice) {
       {{kGreeting, kCapa}, "USER anna\r\nPASS " + kSecretText + "\r\n"},
       {{kGreeting, kCapa, "+OK\r\n"}, "USER anna\r\nPASS " + kSecretText + "\r\n"},
       {{kGreeting, kCapa}, "AUTH PLAIN " + base64("\0anna\0"s + kSecretText) + "\r\n"},
-      {{kGreeting, kCapa, "+ VXNlcm5hbWU6\r\n"}, "AUTH LOGIN\r\n" + base64("anna") + "\r\n" + base64(kSecretText) + "\r\n"},
+      {{kGreeting, kCapa, "+ VXNlcm5hbWU6\r\n"},
+       "AUTH LOGIN\r\n" + base64("anna") + "\r\n" + base64(kSecretText) + "\r\n"},
       {{"+OK [XCLIENT] x\r\n", "+OK\r\n", kCapa}, "AUTH SCRAM-SHA-256 " + base64("n,,n=anna,r=x") + "\r\n"},
   }};
   return kBeginnings[choice % kBeginnings.size()];
@@ -46,7 +48,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Outcome outcome = play(scenario_of(Protocol::pop3, input, beginning(data[2])), data[1]);
   expect_commands(outcome.heard);
   expect_events(outcome.events);
-  if (outcome.events.find("succeeded ") != std::string::npos) POSTERN_ASSERT(last_line(outcome.verdict).starts_with("+OK"));
+  if (outcome.events.find("succeeded ") != std::string::npos)
+    POSTERN_ASSERT(last_line(outcome.verdict).starts_with("+OK"));
   if (input.find(kSecret) == std::string_view::npos) POSTERN_ASSERT(outcome.events.find(kSecret) == std::string::npos);
   return 0;
 }

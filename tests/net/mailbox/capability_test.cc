@@ -50,7 +50,8 @@ TEST(ImapCapabilities, PlaintextMechanismsGoWithLogindisabled) {
 }
 
 TEST(ImapCapabilities, WhatIsBoundToTheConnectionIsNotOffered) {
-  EXPECT_EQ(imap("IMAP4rev1 AUTH=SCRAM-SHA-256-PLUS auth=scram-sha-1-plus AUTH=EXTERNAL AUTH=anonymous AUTH=plain", {false, true}),
+  EXPECT_EQ(imap("IMAP4rev1 AUTH=SCRAM-SHA-256-PLUS auth=scram-sha-1-plus AUTH=EXTERNAL AUTH=anonymous AUTH=plain",
+                 {false, true}),
             "IMAP4rev1 SASL-IR AUTH=PLAIN");
 }
 
@@ -105,7 +106,8 @@ TEST(Pop3Capabilities, KeepTheStoresLinesAndNoneOfItsOffersThatAreOurs) {
 }
 
 TEST(Pop3Capabilities, PlaintextLoginsGoAway) {
-  EXPECT_EQ(pop3({"USER", "SASL PLAIN CRAM-MD5"}, {true, false}), "RESP-CODES\r\nAUTH-RESP-CODE\r\nSTLS\r\nSASL CRAM-MD5\r\n");
+  EXPECT_EQ(pop3({"USER", "SASL PLAIN CRAM-MD5"}, {true, false}),
+            "RESP-CODES\r\nAUTH-RESP-CODE\r\nSTLS\r\nSASL CRAM-MD5\r\n");
   EXPECT_EQ(pop3({"USER", "SASL PLAIN LOGIN"}, {false, false}), "RESP-CODES\r\nAUTH-RESP-CODE\r\n");
 }
 

@@ -125,7 +125,8 @@ class Front {
 
   void note(std::string_view what, const Step& step) {
     std::string user(step.login.user);
-    std::replace_if(user.begin(), user.end(), [](char octet) { return static_cast<unsigned char>(octet) < ' '; }, '?');
+    std::replace_if(
+        user.begin(), user.end(), [](char octet) { return static_cast<unsigned char>(octet) < ' '; }, '?');
     outcome_.events.append(what).append(" ").append(user).append(" ").append(step.login.mechanism);
     if (step.login.plaintext) outcome_.events.append(" plaintext");
     if (step.login.grants) outcome_.events.append(" grants");
@@ -187,7 +188,8 @@ class Front {
         }
         return true;
       case Event::login_wanted:
-        session_->answer_login(answers_ < scenario_.answers.size() ? scenario_.answers[answers_++] : LoginAnswer::allow);
+        session_->answer_login(answers_ < scenario_.answers.size() ? scenario_.answers[answers_++]
+                                                                   : LoginAnswer::allow);
         return true;
       case Event::login_succeeded:
         session_->login_recorded();
@@ -234,7 +236,7 @@ class Front {
   std::size_t piece_ = 0;
   std::size_t answers_ = 0;
   Event question_ = Event::need_input;  // open
-  bool hides_client_ = false;  // in the last call
+  bool hides_client_ = false;           // in the last call
   bool hides_store_ = false;
   std::string verdict_;  // so far
   bool is_store_gone_ = false;
@@ -261,7 +263,9 @@ std::string base64(std::string_view octets) {
   return text;
 }
 
-Outcome run(const Scenario& scenario, Cut cut, std::uint64_t seed) { return Front(scenario, cut, seed).play(); }
+Outcome run(const Scenario& scenario, Cut cut, std::uint64_t seed) {
+  return Front(scenario, cut, seed).play();
+}
 
 Outcome run_all_cuts(const Scenario& scenario, std::uint64_t seeds, std::uint64_t first_seed) {
   Outcome whole = run(scenario, Cut::whole, 0);

@@ -82,7 +82,8 @@ TEST(Identity, Tokens) {
 
 TEST(Identity, Digest) {
   // RFC 2831 section 4's example, shortened.
-  EXPECT_EQ(read(Name::digest_md5, R"(charset=utf-8,username="chris",realm="elwood.innosoft.com",nonce="OA6MG9tEQGm2hh",nc=00000001)"),
+  EXPECT_EQ(read(Name::digest_md5,
+                 R"(charset=utf-8,username="chris",realm="elwood.innosoft.com",nonce="OA6MG9tEQGm2hh",nc=00000001)"),
             "chris");
   EXPECT_EQ(read(Name::digest_md5, R"(username="a\"b, authzid=",authzid="a\"b, authzid=")"), "a\"b, authzid=");
   EXPECT_EQ(read(Name::digest_md5, R"(username="chris",authzid="bert")"), "chris (master)");
@@ -95,7 +96,9 @@ TEST(Identity, Digest) {
   EXPECT_EQ(read(Name::digest_md5, "username=" + std::string(1000, 'x')), "malformed");
 }
 
-TEST(Identity, WhatCannotBeSeenIsSaidSo) { EXPECT_EQ(read(Name::unseen, "\x60\x82 octets of Kerberos"), "(unseen)"); }
+TEST(Identity, WhatCannotBeSeenIsSaidSo) {
+  EXPECT_EQ(read(Name::unseen, "\x60\x82 octets of Kerberos"), "(unseen)");
+}
 
 TEST(Mechanisms, WhoSpeaksFirstAndWhatNeedsEncryption) {
   EXPECT_TRUE(traits_of("PLAIN").client_first && traits_of("PLAIN").is_plaintext && traits_of("PLAIN").sends_initial);
@@ -110,7 +113,8 @@ TEST(Mechanisms, WhoSpeaksFirstAndWhatNeedsEncryption) {
 
 TEST(Mechanisms, WhatIsNotSpokenThrough) {
   for (const char* name : {"PLAIN", "SCRAM-SHA-256", "X_1"}) EXPECT_TRUE(is_spoken_through(name)) << name;
-  for (const char* name : {"", "SCRAM-SHA-256-PLUS", "EXTERNAL", "ANONYMOUS", "plain", "A B", "AAAAAAAAAAAAAAAAAAAAA"}) {
+  for (const char* name :
+       {"", "SCRAM-SHA-256-PLUS", "EXTERNAL", "ANONYMOUS", "plain", "A B", "AAAAAAAAAAAAAAAAAAAAA"}) {
     EXPECT_FALSE(is_spoken_through(name)) << name;
   }
 }

@@ -1,4 +1,5 @@
-// IMAP before the login: greeting, capabilities, commands and their literals, STARTTLS, bad input, and a store that misbehaves.
+// IMAP before the login: greeting, capabilities, commands and their literals, STARTTLS, bad input, and a store that
+// misbehaves.
 #include <gtest/gtest.h>
 #include <string>
 
@@ -36,14 +37,18 @@ void expect(const Scenario& played, const std::string& said, const std::string& 
   EXPECT_EQ(outcome.events, events);
 }
 
-TEST(ImapGreeting, IsOurOwn) { expect(scenario(), kGreeting, "", ""); }
+TEST(ImapGreeting, IsOurOwn) {
+  expect(scenario(), kGreeting, "", "");
+}
 
 TEST(ImapGreeting, AsksAStoreThatDoesNotTell) {
   Scenario played = scenario();
   played.store = {"* OK Store ready.\r\n", "* OK [ALERT] x\r\n* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\nP1 OK done\r\n"};
-  expect(played, "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] Postern IMAP server ready\r\n", "P1 CAPABILITY\r\n", "");
-  for (const char* reply : {"P1 OK done\r\n", "P1 BAD what?\r\n", "P2 OK done\r\n", "+ \r\n", "* CAPABILITY IMAP4rev1\r\nP1 NO\r\n",
-                            "* CAPABILITY IMAP4rev1\r\nP1 OKAY\r\n", "* CAPABILITY IMAP4rev1\r\nP10 OK\r\n"}) {
+  expect(played, "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] Postern IMAP server ready\r\n", "P1 CAPABILITY\r\n",
+         "");
+  for (const char* reply :
+       {"P1 OK done\r\n", "P1 BAD what?\r\n", "P2 OK done\r\n", "+ \r\n", "* CAPABILITY IMAP4rev1\r\nP1 NO\r\n",
+        "* CAPABILITY IMAP4rev1\r\nP1 OKAY\r\n", "* CAPABILITY IMAP4rev1\r\nP10 OK\r\n"}) {
     played.store[1] = reply;
     expect(played, kUnavailable, "P1 CAPABILITY\r\n", "close store-garbage\n");
   }
@@ -84,32 +89,38 @@ TEST(ImapStore, HearsTheClientsAddress) {
 }
 
 TEST(ImapCommands, OfTheTimeBeforeTheLogin) {
-  expect(scenario({"a capability\r\nb NOOP\r\nc ID NIL\r\nd ID (\"name\" \"x\" \"x-originating-ip\" \"192.0.2.9\")\r\n"
-                   "e LOGOUT\r\nf NOOP\r\n"}),
-         kGreeting + "* CAPABILITY " + kWords + " AUTH=PLAIN AUTH=LOGIN AUTH=SCRAM-SHA-256\r\na OK CAPABILITY completed\r\n" +
-             "b OK NOOP completed\r\n* ID (\"name\" \"Postern\")\r\nc OK ID completed\r\n* ID (\"name\" \"Postern\")\r\n" +
-             "d OK ID completed\r\n* BYE Logging out\r\ne OK LOGOUT completed\r\n",
-         "", "close quit\n");
+  expect(
+      scenario({"a capability\r\nb NOOP\r\nc ID NIL\r\nd ID (\"name\" \"x\" \"x-originating-ip\" \"192.0.2.9\")\r\n"
+                "e LOGOUT\r\nf NOOP\r\n"}),
+      kGreeting + "* CAPABILITY " + kWords +
+          " AUTH=PLAIN AUTH=LOGIN AUTH=SCRAM-SHA-256\r\na OK CAPABILITY completed\r\n" +
+          "b OK NOOP completed\r\n* ID (\"name\" \"Postern\")\r\nc OK ID completed\r\n* ID (\"name\" \"Postern\")\r\n" +
+          "d OK ID completed\r\n* BYE Logging out\r\ne OK LOGOUT completed\r\n",
+      "", "close quit\n");
 }
 
 TEST(ImapCommands, OfTheTimeBehindTheLoginAreNone) {
   const std::string no = " BAD Not a command before the login\r\n";
-  expect(scenario({"a SELECT INBOX\r\nb ENABLE QRESYNC\r\nc LIST \"\" {1}\r\n*\r\nd IDLE\r\ne NOOP \r\nf NOOP x\r\ng STARTTLS x\r\n"}),
+  expect(scenario({"a SELECT INBOX\r\nb ENABLE QRESYNC\r\nc LIST \"\" {1}\r\n*\r\nd IDLE\r\ne NOOP \r\nf NOOP x\r\ng "
+                   "STARTTLS x\r\n"}),
          kGreeting + "a" + no + "b" + no + "+ OK\r\nc" + no + "d" + no + "e" + no + "f" + no + "g" + no, "", "");
 }
 
 TEST(ImapCommands, WithoutATagAreRefusedWithoutOne) {
   const std::string no = "* BAD No tag, or no command behind it\r\n";
-  expect(scenario({"NOOP\r\n\r\n NOOP\r\n* NOOP\r\n+ NOOP\r\n" + std::string(kTagBytesMax + 1, 'a') + " NOOP\r\na \r\n"}),
-         kGreeting + no + no + no + no + no + no + "a BAD Not a command before the login\r\n", "", "");
+  expect(
+      scenario({"NOOP\r\n\r\n NOOP\r\n* NOOP\r\n+ NOOP\r\n" + std::string(kTagBytesMax + 1, 'a') + " NOOP\r\na \r\n"}),
+      kGreeting + no + no + no + no + no + no + "a BAD Not a command before the login\r\n", "", "");
 }
 
 TEST(ImapCommands, EnoughOfThemAreEnough) {
   Scenario played = scenario({"a X\r\nb X\r\nc NOOP\r\n"});
   played.options.errors_max = 2;
-  expect(played,
-         kGreeting + "a BAD Not a command before the login\r\nb BAD Not a command before the login\r\n* BYE Too many errors\r\n",
-         "", "close errors\n");
+  expect(
+      played,
+      kGreeting +
+          "a BAD Not a command before the login\r\nb BAD Not a command before the login\r\n* BYE Too many errors\r\n",
+      "", "close errors\n");
 }
 
 TEST(ImapCapability, OffersWhatCanBeHad) {
@@ -118,7 +129,8 @@ TEST(ImapCapability, OffersWhatCanBeHad) {
   played.options.tls_offered = true;
   const std::string words = kWords + " STARTTLS LOGINDISABLED AUTH=SCRAM-SHA-256";
   expect(played,
-         "* OK [CAPABILITY " + words + "] Postern IMAP server ready\r\n* CAPABILITY " + words + "\r\na OK CAPABILITY completed\r\n",
+         "* OK [CAPABILITY " + words + "] Postern IMAP server ready\r\n* CAPABILITY " + words +
+             "\r\na OK CAPABILITY completed\r\n",
          "", "");
 }
 
@@ -128,21 +140,26 @@ TEST(ImapStarttls, ForgetsWhatWasSaidBefore) {
   played.options.tls_offered = true;
   expect(played,
          "* OK [CAPABILITY " + kWords + " STARTTLS LOGINDISABLED AUTH=SCRAM-SHA-256] Postern IMAP server ready\r\n" +
-             "a OK Begin TLS negotiation now\r\n* CAPABILITY " + kWords + " AUTH=PLAIN AUTH=LOGIN AUTH=SCRAM-SHA-256\r\n" +
+             "a OK Begin TLS negotiation now\r\n* CAPABILITY " + kWords +
+             " AUTH=PLAIN AUTH=LOGIN AUTH=SCRAM-SHA-256\r\n" +
              "d OK CAPABILITY completed\r\ne BAD STARTTLS is not offered\r\n",
          "", "start-tls\n");
 }
 
 TEST(ImapStarttls, WhereItIsNotOffered) {
-  expect(scenario({"a STARTTLS\r\nb NOOP\r\n"}), kGreeting + "a BAD STARTTLS is not offered\r\nb OK NOOP completed\r\n", "", "");
+  expect(scenario({"a STARTTLS\r\nb NOOP\r\n"}), kGreeting + "a BAD STARTTLS is not offered\r\nb OK NOOP completed\r\n",
+         "", "");
 }
 
 TEST(ImapInput, MalformedLines) {
-  expect(scenario({"a NOOP\nb NO\0OP\r\nc NOOP\r\r\nd LOGIN an\0na x\r\ne LOGIN \"an\rna\" x\r\nf LOGIN anna\r\ng LOGIN anna \r\n"s}),
-         kGreeting + "a BAD Lines end in CRLF\r\nb BAD Not a command before the login\r\nc BAD Not a command before the login\r\n"
-                     "d BAD LOGIN takes a user's name and a password\r\ne BAD LOGIN takes a user's name and a password\r\n"
-                     "f BAD LOGIN takes a user's name and a password\r\ng BAD LOGIN takes a user's name and a password\r\n",
-         "", "");
+  expect(
+      scenario(
+          {"a NOOP\nb NO\0OP\r\nc NOOP\r\r\nd LOGIN an\0na x\r\ne LOGIN \"an\rna\" x\r\nf LOGIN anna\r\ng LOGIN anna \r\n"s}),
+      kGreeting +
+          "a BAD Lines end in CRLF\r\nb BAD Not a command before the login\r\nc BAD Not a command before the login\r\n"
+          "d BAD LOGIN takes a user's name and a password\r\ne BAD LOGIN takes a user's name and a password\r\n"
+          "f BAD LOGIN takes a user's name and a password\r\ng BAD LOGIN takes a user's name and a password\r\n",
+      "", "");
 }
 
 TEST(ImapInput, LongCommands) {
@@ -159,8 +176,8 @@ TEST(ImapInput, LiteralsAreBounded) {
   const std::string no = "a BAD Literal too large, or too many\r\n";
   for (const char* size : {"1025", "4294967296", "18446744073709551616", "99999999999999999999999999"}) {
     expect(scenario({"a LOGIN {"s + size + "}\r\nb NOOP\r\n"}), kGreeting + no + "b OK NOOP completed\r\n", "", "");
-    expect(scenario({"a LOGIN {"s + size + "+}\r\nb NOOP\r\n"}), kGreeting + no + "* BYE Literal too large, or too many\r\n", "",
-           "close line-too-long\n");
+    expect(scenario({"a LOGIN {"s + size + "+}\r\nb NOOP\r\n"}),
+           kGreeting + no + "* BYE Literal too large, or too many\r\n", "", "close line-too-long\n");
   }
   // As many octets as the command has room for, literals of it included.
   const std::string kilobyte = "{1024+}\r\n" + std::string(1024, 'x');
@@ -168,16 +185,19 @@ TEST(ImapInput, LiteralsAreBounded) {
          kGreeting + "a BAD Not a command before the login\r\nb BAD Literal too large, or too many\r\n" +
              "* BYE Literal too large, or too many\r\n",
          "", "close line-too-long\n");
-  expect(scenario({"a X {0+}\r\n {0+}\r\n {0+}\r\n {0+}\r\n\r\nb X {0+}\r\n {0+}\r\n {0+}\r\n {0+}\r\n {0}\r\nc NOOP\r\n"}),
-         kGreeting + "a BAD Not a command before the login\r\nb BAD Literal too large, or too many\r\nc OK NOOP completed\r\n", "",
-         "");
+  expect(scenario(
+             {"a X {0+}\r\n {0+}\r\n {0+}\r\n {0+}\r\n\r\nb X {0+}\r\n {0+}\r\n {0+}\r\n {0+}\r\n {0}\r\nc NOOP\r\n"}),
+         kGreeting +
+             "a BAD Not a command before the login\r\nb BAD Literal too large, or too many\r\nc OK NOOP completed\r\n",
+         "", "");
 }
 
 TEST(ImapInput, ALiteralIsNotACommand) {
   expect(scenario({"a X {22+}\r\nb LOGIN eve injected\r\n\r\nc NOOP\r\n"}),
          kGreeting + "a BAD Not a command before the login\r\nc OK NOOP completed\r\n", "", "");
   // A literal that ends in CR does not make the LF behind it a line's end.
-  expect(scenario({"a X {1+}\r\n\r\nb NOOP\r\n"}), kGreeting + "a BAD Lines end in CRLF\r\nb OK NOOP completed\r\n", "", "");
+  expect(scenario({"a X {1+}\r\n\r\nb NOOP\r\n"}), kGreeting + "a BAD Lines end in CRLF\r\nb OK NOOP completed\r\n", "",
+         "");
 }
 
 TEST(ImapInput, BrowsersHearNothing) {
@@ -203,7 +223,8 @@ TEST(ImapStore, TalksWithoutEnd) {
   played.store.push_back(endless);
   expect(played, kGreeting + "a NO [UNAVAILABLE] Mail store is not available now, try again later\r\n" + kUnavailable,
          "P1 LOGIN \"anna\" \"secret\"\r\n",
-         "wanted anna LOGIN command plaintext grants\nfailed anna LOGIN command plaintext grants unavailable\nclose store-garbage\n");
+         "wanted anna LOGIN command plaintext grants\nfailed anna LOGIN command plaintext grants unavailable\nclose "
+         "store-garbage\n");
   played.store = {std::string(MailboxSession::kLineBytesMax + 1, '*')};
   expect(played, kUnavailable, "", "close store-garbage\n");
 }

@@ -72,8 +72,9 @@ TEST(CommandReader, TagAndWord) {
   EXPECT_EQ(reader.tag(), "A.1");
   EXPECT_EQ(reader.word(), "LOGIN");
   EXPECT_EQ(reader.rest(), "x");
-  for (std::string bad : {std::string(" x"), std::string("a"), std::string("+ x"), std::string("* x"), std::string("a+b x"),
-                          std::string("a\x80 x"), std::string("(a x"), std::string(kTagBytesMax + 1, 'a') + " x"}) {
+  for (std::string bad :
+       {std::string(" x"), std::string("a"), std::string("+ x"), std::string("* x"), std::string("a+b x"),
+        std::string("a\x80 x"), std::string("(a x"), std::string(kTagBytesMax + 1, 'a') + " x"}) {
     EXPECT_FALSE(CommandReader({bad.data(), bad.size()}).tag()) << bad;
   }
   std::string longest = std::string(kTagBytesMax, 'a') + " x";

@@ -43,11 +43,16 @@ void expect(const Scenario& played, const std::string& said, const std::string& 
   EXPECT_EQ(outcome.events, events);
 }
 
-std::string won(const std::string& who) { return "wanted " + who + "\nsucceeded " + who + "\npassthrough\n"; }
-std::string lost(const std::string& who, const std::string& why) { return "wanted " + who + "\nfailed " + who + " " + why + "\n"; }
+std::string won(const std::string& who) {
+  return "wanted " + who + "\nsucceeded " + who + "\npassthrough\n";
+}
+std::string lost(const std::string& who, const std::string& why) {
+  return "wanted " + who + "\nfailed " + who + " " + why + "\n";
+}
 
 TEST(Pop3UserPass, LogsInAndHandsOnTheRest) {
-  const Outcome outcome = play(login("USER anna\r\nPASS  se cret \r\nSTAT\r\nRETR 1\r", {"+OK\r\n", "+OK Logged in, 2 messages\r\n+OK 2 320\r\n"}));
+  const Outcome outcome = play(login("USER anna\r\nPASS  se cret \r\nSTAT\r\nRETR 1\r",
+                                     {"+OK\r\n", "+OK Logged in, 2 messages\r\n+OK 2 320\r\n"}));
   EXPECT_EQ(outcome.said, "+OK\r\n+OK Logged in, 2 messages\r\n");
   EXPECT_EQ(outcome.said_before_success, "+OK\r\n");
   EXPECT_EQ(outcome.heard, "USER anna\r\nPASS  se cret \r\n");
@@ -59,8 +64,8 @@ TEST(Pop3UserPass, LogsInAndHandsOnTheRest) {
 TEST(Pop3UserPass, WordsOfTheStoreAreMadeHarmless) {
   expect(login("USER anna\r\nPASS x\r\n", {"+OK\r\n", "+OK gr\xc3\xbc\xc3\x9f dich\r\n"}), "+OK\r\n+OK gr???? dich\r\n",
          "USER anna\r\nPASS x\r\n", won("anna USER plaintext grants"));
-  expect(login("USER anna\r\nPASS x\r\n", {"+OK\r\n", "+OK\r\n"}), "+OK\r\n+OK Logged in\r\n", "USER anna\r\nPASS x\r\n",
-         won("anna USER plaintext grants"));
+  expect(login("USER anna\r\nPASS x\r\n", {"+OK\r\n", "+OK\r\n"}), "+OK\r\n+OK Logged in\r\n",
+         "USER anna\r\nPASS x\r\n", won("anna USER plaintext grants"));
 }
 
 TEST(Pop3UserPass, FailsAndMayBeTriedAgain) {
@@ -94,8 +99,8 @@ TEST(Pop3UserPass, WhyItFailed) {
 TEST(Pop3UserPass, TheStoreGoesAwayMeanwhile) {
   Scenario played = login("USER anna\r\nPASS x\r\n", {"+OK\r\n", "+OK Logg"});
   played.store_leaves = true;
-  expect(played, "+OK\r\n-ERR [SYS/TEMP] Mail store is not available now, try again later\r\n", "USER anna\r\nPASS x\r\n",
-         lost("anna USER plaintext grants", "unavailable") + "close store-lost\n");
+  expect(played, "+OK\r\n-ERR [SYS/TEMP] Mail store is not available now, try again later\r\n",
+         "USER anna\r\nPASS x\r\n", lost("anna USER plaintext grants", "unavailable") + "close store-lost\n");
 }
 
 TEST(Pop3UserPass, TheStoreSaysWhatIsNoReply) {
@@ -110,22 +115,26 @@ TEST(Pop3UserPass, TheStoreSaysWhatIsNoReply) {
 }
 
 TEST(Pop3UserPass, TheGuardRefuses) {
-  Scenario played = login("USER anna\r\nPASS secret\r\nUSER bert\r\nPASS secret\r\nUSER carl\r\nPASS secret\r\nCAPA\r\n", {});
+  Scenario played =
+      login("USER anna\r\nPASS secret\r\nUSER bert\r\nPASS secret\r\nUSER carl\r\nPASS secret\r\nCAPA\r\n", {});
   played.answers = {LoginAnswer::refuse, LoginAnswer::unavailable, LoginAnswer::close};
   expect(played,
-         "+OK\r\n-ERR [AUTH] Authentication failed\r\n+OK\r\n-ERR [SYS/TEMP] Logins are not possible now, try again later\r\n"
+         "+OK\r\n-ERR [AUTH] Authentication failed\r\n+OK\r\n-ERR [SYS/TEMP] Logins are not possible now, try again "
+         "later\r\n"
          "+OK\r\n-ERR [AUTH] Authentication failed\r\n",
          "",
-         "wanted anna USER plaintext grants\nwanted bert USER plaintext grants\nwanted carl USER plaintext grants\nclose guard\n");
+         "wanted anna USER plaintext grants\nwanted bert USER plaintext grants\nwanted carl USER plaintext "
+         "grants\nclose guard\n");
 }
 
 TEST(Pop3UserPass, ErrorsEndIt) {
-  Scenario played = login("USER anna\r\nPASS x\r\nUSER anna\r\nPASS y\r\nUSER anna\r\n", {"+OK\r\n", "-ERR\r\n", "+OK\r\n", "-ERR\r\n"});
+  Scenario played = login("USER anna\r\nPASS x\r\nUSER anna\r\nPASS y\r\nUSER anna\r\n",
+                          {"+OK\r\n", "-ERR\r\n", "+OK\r\n", "-ERR\r\n"});
   played.options.errors_max = 2;
   expect(played, "+OK\r\n-ERR [AUTH] Login failed\r\n+OK\r\n-ERR [AUTH] Login failed\r\n",
          "USER anna\r\nPASS x\r\nUSER anna\r\nPASS y\r\n",
-         lost("anna USER plaintext grants", "wrong-credentials") + lost("anna USER plaintext grants", "wrong-credentials") +
-             "close errors\n");
+         lost("anna USER plaintext grants", "wrong-credentials") +
+             lost("anna USER plaintext grants", "wrong-credentials") + "close errors\n");
 }
 
 TEST(Pop3UserPass, NeedsEncryption) {
@@ -137,10 +146,11 @@ TEST(Pop3UserPass, NeedsEncryption) {
 TEST(Pop3UserPass, Bounds) {
   const std::string name(kUserBytesMax, 'a');
   const std::string password(MailboxSession::kPasswordBytesMax, 'x');
-  expect(login("USER \r\nUSER\r\nUSER " + name + "a\r\nUSER anna\r\nPASS\r\nUSER anna\r\nPASS \r\nUSER anna\r\nPASS " + password + "x\r\nUSER " +
-                   name + "\r\nPASS " + password + "\r\n",
+  expect(login("USER \r\nUSER\r\nUSER " + name + "a\r\nUSER anna\r\nPASS\r\nUSER anna\r\nPASS \r\nUSER anna\r\nPASS " +
+                   password + "x\r\nUSER " + name + "\r\nPASS " + password + "\r\n",
                {"+OK\r\n", "+OK\r\n"}),
-         "-ERR Not a user's name\r\n-ERR Not a user's name\r\n-ERR Not a user's name\r\n+OK\r\n-ERR Not a password\r\n+OK\r\n"
+         "-ERR Not a user's name\r\n-ERR Not a user's name\r\n-ERR Not a user's name\r\n+OK\r\n-ERR Not a "
+         "password\r\n+OK\r\n"
          "-ERR Not a password\r\n+OK\r\n-ERR Not a password\r\n+OK\r\n+OK Logged in\r\n",
          "USER " + name + "\r\nPASS " + password + "\r\n", won(name + " USER plaintext grants"));
 }
@@ -162,7 +172,8 @@ TEST(Pop3Apop, LogsIn) {
   EXPECT_EQ(outcome.heard, "APOP mrose " + digest + "\r\n");
   EXPECT_EQ(outcome.events, won("mrose APOP grants"));
   EXPECT_EQ(outcome.rest_client, "STAT\r\n");
-  played.client = {"APOP mrose " + digest.substr(1) + "\r\nAPOP " + digest + "\r\nAPOP mrose x" + digest.substr(1) + "\r\nAPOP\r\n"};
+  played.client = {"APOP mrose " + digest.substr(1) + "\r\nAPOP " + digest + "\r\nAPOP mrose x" + digest.substr(1) +
+                   "\r\nAPOP\r\n"};
   const std::string no = "-ERR Not a name and a digest\r\n";
   expect(played, no + no + no + no, "", "");
 }
@@ -172,8 +183,8 @@ const std::string kPlain = base64("\0anna\0secret"s);
 TEST(Pop3AuthPlain, WithAndWithoutInitialResponse) {
   expect(login("AUTH plain " + kPlain + "\r\n", {"+OK\r\n"}), "+OK Logged in\r\n", "AUTH PLAIN " + kPlain + "\r\n",
          won("anna PLAIN plaintext grants"));
-  expect(login("AUTH PLAIN\r\n" + kPlain + "\r\n", {"+OK\r\n"}), "+ \r\n+OK Logged in\r\n", "AUTH PLAIN " + kPlain + "\r\n",
-         won("anna PLAIN plaintext grants"));
+  expect(login("AUTH PLAIN\r\n" + kPlain + "\r\n", {"+OK\r\n"}), "+ \r\n+OK Logged in\r\n",
+         "AUTH PLAIN " + kPlain + "\r\n", won("anna PLAIN plaintext grants"));
 }
 
 TEST(Pop3AuthPlain, ALongInitialResponseWaitsForTheStoresQuestion) {
@@ -196,11 +207,14 @@ TEST(Pop3AuthPlain, AnotherAuthorizationIdentityGrantsNothing) {
 }
 
 TEST(Pop3AuthPlain, WhatIsNoMessageOfItDoesNotReachTheStore) {
-  expect(login("AUTH PLAIN !\r\nAUTH PLAIN " + base64("anna secret") + "\r\nAUTH PLAIN =\r\nAUTH PLAIN \r\nAUTH PLAIN a b\r\n"
-               "AUTH PLAIN\r\n*\r\nAUTH PLAIN\r\nabc\r\nAUTH PLAIN\r\n\r\nAUTH PLAIN\r\n" + kPlain + "\n",
+  expect(login("AUTH PLAIN !\r\nAUTH PLAIN " + base64("anna secret") +
+                   "\r\nAUTH PLAIN =\r\nAUTH PLAIN \r\nAUTH PLAIN a b\r\n"
+                   "AUTH PLAIN\r\n*\r\nAUTH PLAIN\r\nabc\r\nAUTH PLAIN\r\n\r\nAUTH PLAIN\r\n" +
+                   kPlain + "\n",
                {}),
          "-ERR Not base 64\r\n-ERR Not a message of this mechanism\r\n-ERR Not a message of this mechanism\r\n"
-         "-ERR A blank, and nothing behind it\r\n-ERR Not base 64\r\n+ \r\n-ERR Login cancelled\r\n+ \r\n-ERR Not base 64\r\n"
+         "-ERR A blank, and nothing behind it\r\n-ERR Not base 64\r\n+ \r\n-ERR Login cancelled\r\n+ \r\n-ERR Not base "
+         "64\r\n"
          "+ \r\n-ERR Not a message of this mechanism\r\n+ \r\n-ERR Lines end in CRLF\r\n",
          "", "");
 }
@@ -239,14 +253,16 @@ TEST(Pop3AuthLogin, AStoreThatSaysYesToACancelledLoginIsNotBelieved) {
          "AUTH LOGIN\r\n*\r\n", "close store-garbage\n");
   played.store[2] = "+OK Logged in\r\n";  // before anything was said
   played.client = {"AUTH LOGIN\r\n"};
-  expect(played, "-ERR [SYS/TEMP] Mail store is not available now, try again later\r\n", "AUTH LOGIN\r\n", "close store-garbage\n");
+  expect(played, "-ERR [SYS/TEMP] Mail store is not available now, try again later\r\n", "AUTH LOGIN\r\n",
+         "close store-garbage\n");
 }
 
 TEST(Pop3AuthCram, LogsInWithoutEncryption) {
   // RFC 2195 section 2's example.
   const std::string challenge = "PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+";
   const std::string response = "dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw";
-  Scenario played = login("AUTH CRAM-MD5 x\r\nAUTH CRAM-MD5\r\n" + response + "\r\n", {"+ " + challenge + "\r\n", "+OK\r\n"});
+  Scenario played =
+      login("AUTH CRAM-MD5 x\r\nAUTH CRAM-MD5\r\n" + response + "\r\n", {"+ " + challenge + "\r\n", "+OK\r\n"});
   played.options.plaintext_allowed = false;
   expect(played, "-ERR This mechanism has no initial response\r\n+ " + challenge + "\r\n+OK Logged in\r\n",
          "AUTH CRAM-MD5\r\n" + response + "\r\n", won("tim CRAM-MD5 grants"));
@@ -255,8 +271,10 @@ TEST(Pop3AuthCram, LogsInWithoutEncryption) {
 TEST(Pop3AuthScram, GoesToItsEnd) {
   // RFC 7677 section 3's example.
   const std::string first = base64("n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
-  const std::string challenge = base64("r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096");
-  const std::string final = base64("c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
+  const std::string challenge =
+      base64("r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096");
+  const std::string final = base64(
+      "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
   const std::string signature = base64("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
   expect(login("AUTH SCRAM-SHA-256 " + first + "\r\n" + final + "\r\n\r\nSTAT\r\n",
                {"+ " + challenge + "\r\n", "+ " + signature + "\r\n", "+OK\r\n"}),
@@ -273,19 +291,22 @@ TEST(Pop3AuthXoauth2, TellsTheClientWhatIsWrong) {
 }
 
 TEST(Pop3AuthUnseen, GrantsNothing) {
-  expect(login("AUTH GSSAPI =\r\nYIIB\r\n", {"+ \r\n", "+OK\r\n"}), "+ \r\n+OK Logged in\r\n", "AUTH GSSAPI =\r\nYIIB\r\n",
-         won(" GSSAPI"));
+  expect(login("AUTH GSSAPI =\r\nYIIB\r\n", {"+ \r\n", "+OK\r\n"}), "+ \r\n+OK Logged in\r\n",
+         "AUTH GSSAPI =\r\nYIIB\r\n", won(" GSSAPI"));
   expect(login("AUTH GSSAPI\r\nYIIB\r\n", {"+ \r\n", "+OK\r\n"}), "+ \r\n+OK Logged in\r\n", "AUTH GSSAPI\r\nYIIB\r\n",
          won(" GSSAPI"));
 }
 
 TEST(Pop3Auth, WhatIsNotOfferedDoesNotReachTheStore) {
   const std::string no = "-ERR Mechanism is not offered\r\n";
-  expect(login("AUTH ANONYMOUS =\r\nAUTH EXTERNAL =\r\nAUTH SCRAM-SHA-256-PLUS\r\nAUTH SCRAM-SHA-1\r\nAUTH AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n", {}),
+  expect(login("AUTH ANONYMOUS =\r\nAUTH EXTERNAL =\r\nAUTH SCRAM-SHA-256-PLUS\r\nAUTH SCRAM-SHA-1\r\nAUTH "
+               "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n",
+               {}),
          no + no + no + no + no, "", "");
   Scenario played = login("AUTH PLAIN " + kPlain + "\r\nAUTH LOGIN\r\n", {});
   played.options.plaintext_allowed = false;
-  expect(played, "-ERR Encryption is needed for this mechanism\r\n-ERR Encryption is needed for this mechanism\r\n", "", "");
+  expect(played, "-ERR Encryption is needed for this mechanism\r\n-ERR Encryption is needed for this mechanism\r\n", "",
+         "");
 }
 
 TEST(Pop3Auth, AResponseHasABound) {
@@ -298,9 +319,11 @@ TEST(Pop3Auth, AResponseHasABound) {
 }
 
 TEST(Pop3Auth, AChallengeIsBase64OrTheStoreIsNone) {
-  expect(login("AUTH CRAM-MD5\r\n", {"+ what?\r\n"}), "-ERR [SYS/TEMP] Mail store is not available now, try again later\r\n",
-         "AUTH CRAM-MD5\r\n", "close store-garbage\n");
-  expect(login("AUTH GSSAPI\r\n*\r\n", {"+\r\n", "-ERR\r\n"}), "+ \r\n-ERR Login cancelled\r\n", "AUTH GSSAPI\r\n*\r\n", "");
+  expect(login("AUTH CRAM-MD5\r\n", {"+ what?\r\n"}),
+         "-ERR [SYS/TEMP] Mail store is not available now, try again later\r\n", "AUTH CRAM-MD5\r\n",
+         "close store-garbage\n");
+  expect(login("AUTH GSSAPI\r\n*\r\n", {"+\r\n", "-ERR\r\n"}), "+ \r\n-ERR Login cancelled\r\n", "AUTH GSSAPI\r\n*\r\n",
+         "");
 }
 
 }  // namespace

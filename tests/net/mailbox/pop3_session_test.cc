@@ -32,7 +32,9 @@ void expect(const Scenario& played, const std::string& said, const std::string& 
   EXPECT_EQ(outcome.events, events);
 }
 
-TEST(Pop3Greeting, IsOurOwn) { expect(scenario(), kGreeting, "CAPA\r\n", ""); }
+TEST(Pop3Greeting, IsOurOwn) {
+  expect(scenario(), kGreeting, "CAPA\r\n", "");
+}
 
 TEST(Pop3Greeting, HasTheStoresStamp) {
   Scenario played = scenario();
@@ -69,8 +71,9 @@ TEST(Pop3Store, WithoutCapaHasUserOnly) {
   Scenario played = scenario({"CAPA\r\nAUTH PLAIN\r\n"});
   played.store[1] = "-ERR what?\r\n";
   expect(played,
-         kGreeting + "+OK Capability list follows\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nUSER\r\n.\r\n"
-                     "-ERR Mechanism is not offered\r\n",
+         kGreeting +
+             "+OK Capability list follows\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nUSER\r\n.\r\n"
+             "-ERR Mechanism is not offered\r\n",
          "CAPA\r\n", "");
 }
 
@@ -84,7 +87,8 @@ TEST(Pop3Store, HearsTheClientsAddress) {
   expect(played, kGreeting, "XCLIENT ADDR=192.0.2.7 PORT=4711\r\nCAPA\r\n", "");
 
   played.options.client = *core::Endpoint::parse("[2001:db8::7]:4711");
-  played.store = {"+OK Store ready.\r\n", "+OK\r\nXCLIENT\r\nUSER\r\n.\r\n", "-ERR no\r\n", "+OK\r\nXCLIENT\r\nUSER\r\n.\r\n"};
+  played.store = {"+OK Store ready.\r\n", "+OK\r\nXCLIENT\r\nUSER\r\n.\r\n", "-ERR no\r\n",
+                  "+OK\r\nXCLIENT\r\nUSER\r\n.\r\n"};
   played.client = {"CAPA\r\n"};
   expect(played, kGreeting + "+OK Capability list follows\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nUSER\r\n.\r\n",
          "CAPA\r\nXCLIENT ADDR=2001:db8::7 PORT=4711\r\nCAPA\r\n", "");
@@ -96,7 +100,8 @@ TEST(Pop3Store, HearsTheClientsAddress) {
 }
 
 TEST(Pop3Capa, OffersWhatCanBeHad) {
-  const std::string before = "+OK Capability list follows\r\nCAPA\r\nTOP\r\nUIDL\r\nPIPELINING\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\n";
+  const std::string before =
+      "+OK Capability list follows\r\nCAPA\r\nTOP\r\nUIDL\r\nPIPELINING\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\n";
   Scenario played = scenario({"capa\r\nAUTH\r\n"});
   played.options.tls_offered = true;
   expect(played,
@@ -104,9 +109,10 @@ TEST(Pop3Capa, OffersWhatCanBeHad) {
              "+OK\r\nPLAIN\r\nLOGIN\r\nCRAM-MD5\r\nSCRAM-SHA-256\r\n.\r\n",
          "CAPA\r\n", "");
   played.options.plaintext_allowed = false;
-  expect(played,
-         kGreeting + before + "STLS\r\nSASL CRAM-MD5 SCRAM-SHA-256\r\n.\r\n" + "+OK\r\nCRAM-MD5\r\nSCRAM-SHA-256\r\n.\r\n",
-         "CAPA\r\n", "");
+  expect(
+      played,
+      kGreeting + before + "STLS\r\nSASL CRAM-MD5 SCRAM-SHA-256\r\n.\r\n" + "+OK\r\nCRAM-MD5\r\nSCRAM-SHA-256\r\n.\r\n",
+      "CAPA\r\n", "");
   played.options.encrypted = true;
   expect(played,
          kGreeting + before + "USER\r\nSASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256\r\n.\r\n" +
@@ -142,9 +148,9 @@ TEST(Pop3Stls, ForgetsWhatWasSaidBefore) {
   EXPECT_EQ(outcome.broken, "");
   EXPECT_EQ(outcome.events, "start-tls\n");
   EXPECT_EQ(outcome.heard, "CAPA\r\n");
-  const std::string head =
-      kGreeting + "+OK\r\n+OK Begin TLS negotiation\r\n-ERR USER comes first\r\n-ERR STLS is not offered\r\n"
-                  "+OK Capability list follows\r\nCAPA\r\n";
+  const std::string head = kGreeting +
+                           "+OK\r\n+OK Begin TLS negotiation\r\n-ERR USER comes first\r\n-ERR STLS is not offered\r\n"
+                           "+OK Capability list follows\r\nCAPA\r\n";
   EXPECT_EQ(outcome.said.substr(0, head.size()), head);
   EXPECT_EQ(outcome.said.find("\r\nSTLS\r\n"), std::string::npos);
   EXPECT_NE(outcome.said.find("USER\r\nSASL PLAIN"), std::string::npos);
@@ -165,7 +171,8 @@ TEST(Pop3Input, LongLines) {
   const std::string longest = "USER " + std::string(MailboxSession::kLineBytesMax - 7, 'a') + "\r\n";
   const std::string longer = "USER " + std::string(MailboxSession::kLineBytesMax - 6, 'a') + "\r\n";
   expect(scenario({longest + longer + longer + longer.substr(0, longer.size() - 2) + "a\nQUIT\r\n"}),
-         kGreeting + "-ERR Not a user's name\r\n-ERR Line too long\r\n-ERR Line too long\r\n-ERR Line too long\r\n+OK Bye\r\n",
+         kGreeting +
+             "-ERR Not a user's name\r\n-ERR Line too long\r\n-ERR Line too long\r\n-ERR Line too long\r\n+OK Bye\r\n",
          "CAPA\r\n", "close quit\n");
 }
 
@@ -203,13 +210,14 @@ TEST(Pop3Store, SaysNothingUnasked) {
   // Behind a refusal.
   played = scenario({"USER anna\r\nPASS secret\r\n"});
   played.store.insert(played.store.end(), {"+OK\r\n", "-ERR [AUTH] no\r\n+OK Logged in\r\n"});
-  expect(played, kGreeting + "+OK\r\n-ERR [AUTH] no\r\n" + kUnavailable, "CAPA\r\nUSER anna\r\nPASS secret\r\n",
-         "wanted anna USER plaintext grants\nfailed anna USER plaintext grants wrong-credentials\nclose store-unasked\n");
+  expect(
+      played, kGreeting + "+OK\r\n-ERR [AUTH] no\r\n" + kUnavailable, "CAPA\r\nUSER anna\r\nPASS secret\r\n",
+      "wanted anna USER plaintext grants\nfailed anna USER plaintext grants wrong-credentials\nclose store-unasked\n");
 }
 
 TEST(Pop3Store, SaysGarbage) {
-  for (const std::string& garbage :
-       {"hello\r\n"s, "+OK\n"s, "+OK \0\r\n"s, "+OK a\tb\r\n"s, std::string(MailboxSession::kLineBytesMax + 1, '+'), "\r\n"s}) {
+  for (const std::string& garbage : {"hello\r\n"s, "+OK\n"s, "+OK \0\r\n"s, "+OK a\tb\r\n"s,
+                                     std::string(MailboxSession::kLineBytesMax + 1, '+'), "\r\n"s}) {
     Scenario played = scenario({"CAPA\r\n"});
     played.store[1] = garbage;
     expect(played, kUnavailable, "CAPA\r\n", "close store-garbage\n");

@@ -8,6 +8,7 @@
 
 #include "net/mailbox/imap_session.h"
 #include "net/mailbox/pop3_session.h"
+
 #include "tests/net/mailbox/front.h"
 
 namespace postern::net::mailbox::test {
@@ -112,7 +113,8 @@ TEST(Pop3Secrets, APasswordInTheWrongPlaceIsWiped) {
   glass.begin({"+OK x\r\n", "+OK\r\nUSER\r\n.\r\n"});
   EXPECT_EQ(glass.advance("PASS " + std::string(kSecret) + "\r\n", {}), Event::need_input);
   expect_gone(glass, kSecret);
-  EXPECT_EQ(glass.advance(std::string(kSecret) + std::string(MailboxSession::kLineBytesMax, 'x'), {}), Event::need_input);
+  EXPECT_EQ(glass.advance(std::string(kSecret) + std::string(MailboxSession::kLineBytesMax, 'x'), {}),
+            Event::need_input);
   expect_gone(glass, kSecret);
 }
 
@@ -135,7 +137,8 @@ TEST(Pop3Secrets, APasswordIsWipedWhenTheStoreGoesAway) {
 }
 
 TEST(ImapSecrets, APasswordIsWipedWhenItWasForwarded) {
-  for (const std::string& command : {"a LOGIN anna \"" + std::string(kSecret) + "\"\r\n", "a LOGIN {4+}\r\nanna {11+}\r\n" + std::string(kSecret) + "\r\n"}) {
+  for (const std::string& command : {"a LOGIN anna \"" + std::string(kSecret) + "\"\r\n",
+                                     "a LOGIN {4+}\r\nanna {11+}\r\n" + std::string(kSecret) + "\r\n"}) {
     Glass<ImapSession> glass(options());
     glass.begin({"* OK [CAPABILITY IMAP4rev1] x\r\n"});
     EXPECT_EQ(glass.advance(command, {}), Event::login_wanted);
@@ -165,9 +168,11 @@ TEST(ImapSecrets, WhatIsLeftBehindIsWiped) {
   const std::string response = base64("no message of PLAIN " + std::string(kSecret));
   Glass<ImapSession> glass(options());
   glass.begin({"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] x\r\n"});
-  EXPECT_EQ(glass.advance("a AUTHENTICATE PLAIN " + response + "\r\nb AUTHENTICATE PLAIN\r\n" + response + "\r\n", {}), Event::need_input);
+  EXPECT_EQ(glass.advance("a AUTHENTICATE PLAIN " + response + "\r\nb AUTHENTICATE PLAIN\r\n" + response + "\r\n", {}),
+            Event::need_input);
   expect_gone(glass, response);
-  EXPECT_EQ(glass.advance("c LOGIN anna " + std::string(kSecret) + " x\r\nd LOGIN " + std::string(kSecret) + "\n", {}), Event::need_input);
+  EXPECT_EQ(glass.advance("c LOGIN anna " + std::string(kSecret) + " x\r\nd LOGIN " + std::string(kSecret) + "\n", {}),
+            Event::need_input);
   expect_gone(glass, kSecret);
   EXPECT_EQ(glass.advance("e LOGIN anna {11+}\r\n" + std::string(kSecret) + " {9999+}\r\n", {}), Event::close);
   expect_gone(glass, kSecret);
