@@ -36,9 +36,15 @@
 //     reach the client only.
 //  7. After `close` everything is consumed and nothing said.
 //
-// What the driver owes: the store's octets in the order they came, and before store_lost(); both outputs sent and
-// cleared before the next call; timers (SessionTimeouts); at start_tls everything of the client that was received in
-// plaintext thrown away, the handshake, tls_started(). With implicit TLS the session begins after the handshake.
+// What the driver owes
+//  - What the store said, in order, before store_lost(). What came before `to_store` was handed to the kernel is given
+//    while it still stands there; what came later, or cannot be told, after clear().
+//  - Both outputs sent and cleared before the next call. A side that does not take them is not read from, and advance()
+//    is not called: that is all the back-pressure there is.
+//  - Timers (SessionTimeouts). Plaintext of the client that came before its handshake, behind start_tls, thrown away.
+//    With implicit TLS the session begins after the handshake.
+// A login that follows within one connection (IMAP's UNAUTHENTICATE, RFC 8437) is out of sight: the store must not offer
+// it. It is taken out of what a login's success announces.
 //
 // Bounds: the session is under 4 KiB and allocates nothing. A command with its literals, and a line of the store, has
 // at most kLineBytesMax octets; a password kPasswordBytesMax, a user's name kUserBytesMax (identity.h); a reply of the
@@ -164,7 +170,7 @@ class MailboxSession {
   void tls_started();
   // At any time: the store was not reached, closed, or took too long. The client hears its protocol's refusal.
   void store_lost();
-  // The driver ends the session: writes the protocol's goodbye; advance() leads to `close`.
+  // The driver ends the session: writes the protocol's goodbye (to_client has room); advance() leads to `close`.
   void say_goodbye(std::string_view text, Output& to_client);
 
   [[nodiscard]] bool is_encrypted() const { return options_.encrypted; }

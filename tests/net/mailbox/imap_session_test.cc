@@ -153,8 +153,8 @@ TEST(ImapStarttls, WhereItIsNotOffered) {
 
 TEST(ImapInput, MalformedLines) {
   expect(
-      scenario(
-          {"a NOOP\nb NO\0OP\r\nc NOOP\r\r\nd LOGIN an\0na x\r\ne LOGIN \"an\rna\" x\r\nf LOGIN anna\r\ng LOGIN anna \r\n"s}),
+      scenario({"a NOOP\nb NO\0OP\r\nc NOOP\r\r\nd LOGIN an\0na x\r\n"s +
+                "e LOGIN \"an\rna\" x\r\nf LOGIN anna\r\ng LOGIN anna \r\n"s}),
       kGreeting +
           "a BAD Lines end in CRLF\r\nb BAD Not a command before the login\r\nc BAD Not a command before the login\r\n"
           "d BAD LOGIN takes a user's name and a password\r\ne BAD LOGIN takes a user's name and a password\r\n"
