@@ -86,12 +86,29 @@ struct HttpListener::Connection {
   int socket = -1;
   core::IpAddress peer;
   std::int64_t since_boot_ns = 0;  // made, or done with the last request
+  bool is_feed = false;
   bool is_ended = false;
   std::list<Connection>::iterator self;
 };
 
 // libmicrohttpd calls these in run()'s thread.
 struct HttpListener::Callbacks {
+  static MHD_Result admit(void* listener, const sockaddr* address, socklen_t) {
+    auto* self = static_cast<HttpListener*>(listener);
+    const core::IpAddress peer = core::Endpoint::from_sockaddr(*address).value_or(core::Endpoint{}).address;
+    if (admin::is_feed(self->server_, peer)) return MHD_YES;
+    int others = 0;
+    int its_own = 0;
+    for (const Connection& each : self->connections_) {
+      if (each.is_feed) continue;
+      ++others;
+      if (each.peer == peer) ++its_own;
+    }
+    if (others < kOthersMax && its_own < kOthersPerAddress) return MHD_YES;
+    log(self->server_, "http_shed", peer, "too many connections");
+    return MHD_NO;
+  }
+
   static void note_connection(void* listener, MHD_Connection* connection, void** context,
                               MHD_ConnectionNotificationCode what) {
     auto& connections = static_cast<HttpListener*>(listener)->connections_;
@@ -101,6 +118,7 @@ struct HttpListener::Callbacks {
       made.self = connections.begin();
       made.socket = info != nullptr ? info->connect_fd : -1;
       made.peer = peer_of(connection);
+      made.is_feed = admin::is_feed(static_cast<HttpListener*>(listener)->server_, made.peer);
       made.since_boot_ns = clock_now().boot_ns;
       *context = &made;
     } else if (*context != nullptr) {
@@ -189,10 +207,9 @@ core::Result<std::unique_ptr<HttpListener>> HttpListener::start(Server& server, 
   }
   HttpListener* self = listener.get();
   listener->daemon_ = MHD_start_daemon(
-      MHD_USE_EPOLL, 0, nullptr, nullptr, &Callbacks::handle, self,                   //
+      MHD_USE_EPOLL, 0, &Callbacks::admit, self, &Callbacks::handle, self,            //
       MHD_OPTION_LISTEN_SOCKET, *socket,                                              //
       MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax,                                   //
-      MHD_OPTION_PER_IP_CONNECTION_LIMIT, kConnectionsPerAddress,                     //
       MHD_OPTION_CONNECTION_MEMORY_LIMIT, kHeaderBytesMax,                            //
       MHD_OPTION_CONNECTION_TIMEOUT, static_cast<unsigned>(kRequestSeconds),          //
       MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,                                           //

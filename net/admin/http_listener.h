@@ -3,9 +3,9 @@
 //
 // Thread: one of its own, which does everything; never a worker. While it waits for a worker (metrics, readiness: a second
 // at most) nobody else is answered.
-// Bounds: kConnectionsMax connections, kConnectionsPerAddress of them from one address, kHeaderBytesMax of headers,
-// kBodyBytesMax of body, and a request that is not over kRequestSeconds after its connection was made, or after the one
-// before it, ends with its connection.
+// Bounds: kConnectionsMax connections; of addresses that are not in logins.feeds kOthersMax, and kOthersPerAddress each, so
+// that a flood keeps no feed out; kHeaderBytesMax of headers, kBodyBytesMax of body. A request that is not over
+// kRequestSeconds after its connection was made, or after the one before it, ends with its connection.
 #pragma once
 
 #include <cstddef>
@@ -25,9 +25,9 @@ class Server;
 
 class HttpListener {
  public:
-  static constexpr unsigned kConnectionsMax = 256;
-  // Dovecot's auth process keeps up to 100.
-  static constexpr unsigned kConnectionsPerAddress = 128;
+  static constexpr unsigned kConnectionsMax = 256;  // Dovecot's auth process keeps up to 100
+  static constexpr int kOthersMax = 128;
+  static constexpr int kOthersPerAddress = 32;
   static constexpr std::size_t kHeaderBytesMax = 16 * 1024;
   static constexpr std::size_t kBodyBytesMax = 64 * 1024;
   static constexpr std::int64_t kRequestSeconds = 30;

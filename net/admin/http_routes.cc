@@ -35,15 +35,6 @@ HttpAnswer not_allowed(std::string_view methods) {
   return answer;
 }
 
-bool is_believed(Server& server, const core::IpAddress& peer) {
-  bool believed = false;
-  server.with_snapshot([&](const Snapshot& snapshot) {
-    const auto& feeds = snapshot.policy.settings().logins.feeds;
-    believed = std::ranges::any_of(feeds, [&](const core::IpPrefix& feed) { return feed.contains(peer); });
-  });
-  return believed;
-}
-
 void log_refusal(Server& server, const char* event, const core::IpAddress& peer, std::string_view why) {
   server.with_log([&](core::LogRing& ring) {
     core::LogLine(ring, clock_now(), core::Severity::warning, event)
@@ -164,12 +155,21 @@ bool is_auth_policy(const HttpQuestion& question) {
 
 }  // namespace
 
+bool is_feed(Server& server, const core::IpAddress& peer) {
+  bool listed = false;
+  server.with_snapshot([&](const Snapshot& snapshot) {
+    const auto& feeds = snapshot.policy.settings().logins.feeds;
+    listed = std::ranges::any_of(feeds, [&](const core::IpPrefix& feed) { return feed.contains(peer); });
+  });
+  return listed;
+}
+
 bool wants_http_body(Server& server, const HttpQuestion& question, HttpAnswer& refusal) {
   if (!is_auth_policy(question)) {
     refusal = page(server, question);
     return false;
   }
-  if (!is_believed(server, question.peer)) {
+  if (!is_feed(server, question.peer)) {
     log_refusal(server, "feed_refused", question.peer, "not in logins.feeds");
     refusal = text(403, "logins.feeds does not name this address");
     return false;

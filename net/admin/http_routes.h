@@ -35,6 +35,9 @@ struct HttpAnswer {
   std::string body;
 };
 
+// Is this address in logins.feeds?
+[[nodiscard]] bool is_feed(Server& server, const core::IpAddress& peer);
+
 // Before a body is read: is there any use in it? False: `refusal` is the answer.
 [[nodiscard]] bool wants_http_body(Server& server, const HttpQuestion& question, HttpAnswer& refusal);
 
