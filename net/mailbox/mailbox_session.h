@@ -43,8 +43,8 @@
 //    is not called: that is all the back-pressure there is.
 //  - Timers (SessionTimeouts). Plaintext of the client that came before its handshake, behind start_tls, thrown away.
 //    With implicit TLS the session begins after the handshake.
-// A login that follows within one connection (IMAP's UNAUTHENTICATE, RFC 8437) is out of sight: the store must not offer
-// it. It is taken out of what a login's success announces.
+// A login that follows within one connection (IMAP's UNAUTHENTICATE, RFC 8437) is out of sight: the store must not
+// offer it. It is taken out of what a login's success announces.
 //
 // Bounds: the session is under 4 KiB and allocates nothing. A command with its literals, and a line of the store, has
 // at most kLineBytesMax octets; a password kPasswordBytesMax, a user's name kUserBytesMax (identity.h); a reply of the

@@ -125,6 +125,11 @@ TEST(ImapLogin, LiteralsTheStoreMustAskFor) {
          "P1 LOGIN {5}\r\n" + user + " {2}\r\n", lost(who, "unavailable") + "close store-garbage\n");
 }
 
+TEST(ImapLogin, CapabilitiesDoNotTakeThePlaceOfWhatIsHeld) {
+  expect(login("a LOGIN anna \"\xc3\xa4\"\r\n", {"* CAPABILITY IMAP4rev1\r\n+ go on\r\n", "P1 OK\r\n"}, "SASL-IR"),
+         "a OK Logged in\r\n", "P1 LOGIN \"anna\" {2}\r\n\xc3\xa4\r\n", won(kWho));
+}
+
 TEST(ImapLogin, WhyItFailed) {
   const auto expect_failure = [](const std::string& reply, const std::string& said, const std::string& why) {
     expect(login("a LOGIN anna x\r\n", {"P1 " + reply + "\r\n"}), "a " + said + "\r\n", "P1 LOGIN \"anna\" \"x\"\r\n",
