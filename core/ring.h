@@ -100,7 +100,10 @@ class Ring {
   // Multishot into the ring's buffers: result octets in `buffer`; 0: the peer closed. Ends (has_more false) with
   // -ENOBUFS when buffers ran out: start it again once some were released.
   void receive(int socket, Completion& completion);
-  // Sends all of it, or fails: no short sends, no SIGPIPE.
+  // The same, once: one buffer's octets, the end, or an error, and then nothing more until it is started again. For whoever
+  // must not get more than it can pass on; octets and end that come together are both told, one start each.
+  void receive_once(int socket, Completion& completion);
+  // Sends all of it, or fails: no short sends, no SIGPIPE. One that is cancelled may have sent a part: its result then.
   void send(int socket, std::string_view bytes, Completion& completion);
   // The message header and its vector stay valid until completion. At most 64 parts. Sends all of it, or fails.
   void send(int socket, const msghdr& message, Completion& completion);

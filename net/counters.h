@@ -11,8 +11,8 @@ namespace postern::net {
 // name, what it counts
 #define POSTERN_COUNTERS(X)                                                            \
   X(connections_accepted, "connections accepted")                                      \
-  X(connections_open, "connections open now")                                          \
-  X(connections_shed, "connections answered 421 because a bound was reached")          \
+  X(connections_open, "SMTP connections open now")                                     \
+  X(connections_shed, "connections refused (SMTP: 421) because a bound was reached")   \
   X(connections_dropped, "connections closed without a word (HTTP, TLS on a plain port)") \
   X(tls_handshakes, "TLS handshakes that ended well")                                  \
   X(tls_resumed, "... of them by a session ticket")                                    \
@@ -21,6 +21,14 @@ namespace postern::net {
   X(logins_refused, "AUTH exchanges that ended otherwise, but 454")                    \
   X(logins_unavailable, "AUTH exchanges answered 454: no time or no user store")       \
   X(connections_barred, "connections of machines barred for guessing passwords")       \
+  X(mailbox_connections_open, "connections of POP3 and IMAP clients open now")         \
+  X(mailbox_logins_accepted, "POP3 and IMAP logins that the mail store took")          \
+  X(mailbox_logins_refused, "... that it refused, or the guess guard did")             \
+  X(mailbox_logins_unavailable, "... that it could not tell of")                       \
+  X(mailbox_store_failures, "connections to a mail store that failed, or ended before the login") \
+  X(mailbox_bytes_to_clients, "octets passed on from mail stores after the login")     \
+  X(mailbox_bytes_to_stores, "octets passed on to mail stores after the login")        \
+  X(mailbox_slow_readers, "times a slow reader's octets were copied, as receive buffers became scarce") \
   X(refusals, "connections, senders and recipients refused by policy")                 \
   X(timeouts, "sessions ended because the client was idle or too slow")                \
   X(messages_accepted, "messages acknowledged with 250: on disk")                      \

@@ -8,7 +8,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string_view>
+#include <sys/uio.h>
 #include <vector>
 
 #include "core/ring.h"
@@ -31,6 +33,7 @@ class HeldInput {
 
   [[nodiscard]] bool empty() const { return count_ == 0; }
   [[nodiscard]] bool is_full() const { return count_ >= kHeldMax; }
+  [[nodiscard]] std::uint32_t count() const { return count_; }
 
   void push(BufferLinks& links, std::uint16_t buffer, std::uint32_t octets) {
     links.links[buffer] = {0, octets};
@@ -46,6 +49,20 @@ class HeldInput {
     if (count_ == 0) return {};
     return ring.buffer(first_, static_cast<std::int32_t>(links.links[first_].octets)).substr(used_);
   }
+  // Points `parts` at the octets of the first buffers, as many as there are parts; returns how many buffers those are.
+  std::size_t gather(const BufferLinks& links, const core::Ring& ring, std::span<iovec> parts) const {
+    std::size_t gathered = 0;
+    std::uint16_t buffer = first_;
+    for (; gathered < parts.size() && gathered < count_; ++gathered, buffer = links.links[buffer].next) {
+      std::string_view octets = ring.buffer(buffer, static_cast<std::int32_t>(links.links[buffer].octets));
+      if (gathered == 0) octets.remove_prefix(used_);
+      parts[gathered] = {const_cast<char*>(octets.data()), octets.size()};
+    }
+    return gathered;
+  }
+  void drop(BufferLinks& links, core::Ring& ring, std::size_t buffers) {
+    while (buffers-- != 0) pop(links, ring);
+  }
   // Leaves no trace of the first `octets` of front(): a password may be among them, and the buffer's next reader is another
   // connection. The buffers are the ring's own memory, and nobody else reads them while they are held.
   void wipe(const BufferLinks& links, const core::Ring& ring, std::size_t octets) const {
@@ -58,6 +75,12 @@ class HeldInput {
   }
   void clear(BufferLinks& links, core::Ring& ring) {
     while (count_ != 0) pop(links, ring);
+  }
+  void wipe_all(BufferLinks& links, core::Ring& ring) {
+    while (count_ != 0) {
+      wipe(links, ring, front(links, ring).size());
+      pop(links, ring);
+    }
   }
 
  private:

@@ -18,10 +18,6 @@
 #include "net/intake.h"
 #include "net/smtp/server_session.h"
 
-namespace postern::policy {
-struct Bar;
-}
-
 namespace postern::net {
 
 namespace users {
@@ -74,7 +70,6 @@ class Inbound {
   void login_answered();
   void note_login(const smtp::Step& step);
   void log_login(const smtp::Step& step);
-  void log_bar(const policy::Bar& bar, std::string_view user);
   void count_machines(std::string_view name);
   void hold_account(std::string_view why);
 

@@ -2,22 +2,13 @@
 #include <string>
 #include <utility>
 
+#include "net/guess_log.h"
 #include "net/inbound.h"
 #include "net/users/credentials.h"
 #include "net/worker_server.h"
 #include "policy/guess_guard.h"
 
 namespace postern::net {
-namespace {
-
-// The name that the guess guard counts under: the user's one form, also of a name that is nobody's.
-std::string counted_name(std::string_view user) {
-  auto name = policy::canonical_user_name(user);
-  return name ? std::move(*name) : std::string(user);
-}
-
-}  // namespace
-
 void Inbound::ask_login(const smtp::Step& step) {
   using core::BlockingPool;
   const sasl::Step& question = *step.login;
@@ -100,7 +91,7 @@ void Inbound::note_login(const smtp::Step& step) {
   }
   if (!ended.counts_as_guess) return;
   const policy::NewBars bars = guard->record_failure(rules, machine, name, server_.now());
-  for (const policy::Bar& bar : bars.made()) log_bar(bar, ended.user);
+  for (const policy::Bar& bar : bars.made()) log_bar(server_.log(), server_.now(), bar, machine, ended.user);
 }
 
 // A line at a time: a LogLine is written when it ends.
@@ -117,17 +108,6 @@ void Inbound::log_login(const smtp::Step& step) {
   line.add("reason", sasl::name_of(ended.failure));
   if (ended.token_fault != sasl::TokenFault::none) line.add("token", sasl::text_of(ended.token_fault));
   line.flood_key(machine.low() ^ machine.high() ^ 0x535);
-}
-
-void Inbound::log_bar(const policy::Bar& bar, std::string_view user) {
-  core::LogLine line(server_.log(), server_.now(), core::Severity::warning, "barred");
-  line.add("kind", policy::bar_kind_name(bar.kind));
-  if (bar.kind == policy::BarKind::name) {
-    line.add("user", user);
-  } else {
-    line.add("network", policy::barred_network(bar.kind, session_.client().address).text());
-  }
-  line.add("seconds", static_cast<std::uint64_t>(bar.until_boot_seconds - server_.now().boot_ns / core::kNanosecondsPerSecond));
 }
 
 // One user at many machines within an hour is a password that got about.

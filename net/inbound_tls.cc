@@ -88,7 +88,7 @@ void Inbound::tls_failed() {
   // The alert tells the client why.
   state_ = State::flushing;
   server_.worker().timers().set(timer_, server_.now().boot_ns + kLastSendSeconds * core::kNanosecondsPerSecond);
-  server_.ring().send(socket_, tls_->output(), send_);
+  server_.ring().send(socket_, tls_->begin_send(), send_);
 }
 
 void Inbound::send_encrypted() {
@@ -100,7 +100,7 @@ void Inbound::send_encrypted() {
     }
     if (replies_.view().empty() && state_ == State::flushing) tls_->close();
   }
-  if (!tls_->output().empty()) server_.ring().send(socket_, tls_->output(), send_);
+  if (!tls_->output().empty()) server_.ring().send(socket_, tls_->begin_send(), send_);
   if (reply_memory_ != nullptr && replies_.view().empty()) release_reply_memory();
 }
 

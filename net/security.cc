@@ -15,11 +15,6 @@ namespace {
 
 constexpr std::uint64_t kKeysBytesMax = 1 << 20;
 
-bool has_tls(const policy::Settings& settings) {
-  return std::any_of(settings.services.begin(), settings.services.end(),
-                     [](const auto& service) { return service.tls != policy::TlsMode::none; });
-}
-
 core::Result<sasl::JwtKeys> load_token_keys(const policy::Settings::Tokens& tokens) {
   const auto text = read_file(tokens.keys, kKeysBytesMax);
   if (!text) return std::unexpected(text.error());
@@ -32,12 +27,17 @@ core::Result<sasl::JwtKeys> load_token_keys(const policy::Settings::Tokens& toke
   return keys;
 }
 
+// In the order that tls_index_of() counts on.
 std::vector<tls::ServiceRules> service_rules(const policy::Settings& settings) {
   std::vector<tls::ServiceRules> rules;
   for (const policy::ServiceSettings& service : settings.services) {
     const bool external = std::find(service.auth.mechanisms.begin(), service.auth.mechanisms.end(), "EXTERNAL") !=
                           service.auth.mechanisms.end();
-    rules.push_back({service.name, external ? service.auth.client_ca : std::string()});
+    rules.push_back({service.name, external ? service.auth.client_ca : std::string(), tls::Speaks::smtp});
+  }
+  for (const policy::MailboxSettings& mailbox : settings.mailboxes) {
+    const bool is_pop3 = mailbox.protocol == policy::MailboxProtocol::pop3;
+    rules.push_back({mailbox.name, {}, is_pop3 ? tls::Speaks::pop3 : tls::Speaks::imap});
   }
   return rules;
 }
@@ -71,7 +71,7 @@ core::Result<SecurityParts> load_security(const policy::Settings& settings, tls:
     if (!keys) return std::unexpected(keys.error());
     parts.token_keys.emplace(std::move(*keys));
   }
-  if (!has_tls(settings)) return parts;
+  if (!policy::uses_tls(settings)) return parts;
   std::vector<tls::Certificate> certificates;
   for (const policy::CertificateSettings& each : settings.certificates) {
     auto certificate = tls::Certificate::load({each.names, each.chain, each.key});
@@ -114,7 +114,7 @@ std::vector<policy::Diagnostic> check_security(const policy::Settings& settings,
     }
     certificates.push_back(std::move(*certificate));
   }
-  if (has_tls(settings) && settings.certificates.empty()) {
+  if (policy::uses_tls(settings) && settings.certificates.empty()) {
     found.push_back({DiagnosticKind::warning, 0, 0,
                      fmt::format("TLS without a [[certificate]]: the server makes itself a self-signed one in {}/tls, which "
                                  "mail programs do not trust",

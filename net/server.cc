@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fmt/format.h>
 #include <future>
 #include <pthread.h>
 #include <sched.h>
@@ -69,7 +70,24 @@ bool has_feeds(const policy::Settings& settings) {
 
 // Is there something to remember: bars, quotas, users?
 bool remembers(const policy::Settings& settings) {
-  return offers_auth(settings) || has_feeds(settings) || settings.quota.user.any() || settings.quota.machine.any();
+  return offers_auth(settings) || has_feeds(settings) || !settings.mailboxes.empty() || settings.quota.user.any() || settings.quota.machine.any();
+}
+
+// Of services and mailboxes: their sockets stay, and whoever is connected knows them by their place in the list.
+template <class Listed>
+std::string listeners_changed(std::string_view what, const std::vector<Listed>& now, const std::vector<Listed>& next) {
+  if (now.size() != next.size()) return fmt::format("the number of [[{}]]", what);
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    if (now[i].name != next[i].name) return fmt::format("the names or the order of [[{}]]", what);
+    if (now[i].listen != next[i].listen) return fmt::format("listen of {} {}", what, now[i].name);
+    if (now[i].proxy_protocol != next[i].proxy_protocol) return fmt::format("proxy_protocol of {} {}", what, now[i].name);
+  }
+  return {};
+}
+
+// A client of a mailbox has a connection to the store as well.
+std::uint64_t descriptors_needed(const policy::Settings& settings) {
+  return std::uint64_t{settings.limits.connections} * (settings.mailboxes.empty() ? 1 : 2);
 }
 
 // What a reload cannot change, in words; empty: nothing.
@@ -94,15 +112,8 @@ std::string needs_restart(const policy::Settings& now, const policy::Settings& n
   }
   if (now.guard.machines != next.guard.machines) return "guard.machines";
   if (!remembers(now) && remembers(next)) return "AUTH, quotas or logins.feeds, of which there were none,";
-  if (now.services.size() != next.services.size()) return "the list of services";
-  for (std::size_t i = 0; i < now.services.size(); ++i) {
-    if (now.services[i].name != next.services[i].name) return "the names or the order of services";
-    if (now.services[i].listen != next.services[i].listen) return "listen of service " + now.services[i].name;
-    if (now.services[i].proxy_protocol != next.services[i].proxy_protocol) {
-      return "proxy_protocol of service " + now.services[i].name;
-    }
-  }
-  return {};
+  if (std::string what = listeners_changed("service", now.services, next.services); !what.empty()) return what;
+  return listeners_changed("mailbox", now.mailboxes, next.mailboxes);
 }
 
 }  // namespace
@@ -119,7 +130,7 @@ Server::Server(policy::Settings settings, std::size_t workers)
       drained_(workers) {}
 
 core::Result<std::unique_ptr<Server>> Server::start(policy::Settings settings) {
-  if (auto enough = core::reserve_descriptors(settings.limits.connections); !enough) {
+  if (auto enough = core::reserve_descriptors(descriptors_needed(settings)); !enough) {
     return std::unexpected(enough.error());
   }
   const std::size_t workers = worker_count(settings);
@@ -156,7 +167,7 @@ core::Result<void> Server::start_logins() {
   if (!remembers(settings_)) return {};
   if (auto read = read_state(); !read) return read;
   shared_->rates = rates_.get();
-  if (offers_auth(settings_) || has_feeds(settings_)) shared_->guard = guard_.get();
+  if (offers_auth(settings_) || has_feeds(settings_) || !settings_.mailboxes.empty()) shared_->guard = guard_.get();
   if (!offers_auth(settings_)) return {};
   const policy::Settings::Users& users = settings_.users;
   users::VerifierKinds kinds;
@@ -185,23 +196,37 @@ core::Result<void> Server::start_workers() {
   return std::unexpected(*start_error_);
 }
 
+// On each worker a socket for each of the endpoints.
+core::Result<void> Server::listen_at(const std::string& name, const std::vector<core::Endpoint>& endpoints,
+                                     const std::function<void(WorkerServer&, int)>& take) {
+  for (core::Endpoint endpoint : endpoints) {
+    for (std::size_t worker = 0; worker < threads_.size(); ++worker) {
+      const core::Result<int> socket = core::Ring::listen(endpoint);
+      if (!socket) {
+        give_up_.store(true);
+        for (std::size_t i = 0; i < threads_.size(); ++i) mesh_.post(i, {});
+        return std::unexpected(socket.error());
+      }
+      // Port 0: the first socket gets a port, the other workers' sockets join it.
+      if (const auto given = core::Ring::local_name(*socket)) endpoint = *given;
+      const bool is_taken = on_worker(worker, [fd = *socket, take](WorkerServer& w) { take(w, fd); });
+      if (!is_taken) return core::fail("a worker does not answer");
+    }
+    addresses_.push_back({name, endpoint});
+  }
+  return {};
+}
+
 core::Result<void> Server::start_listeners() {
   for (std::size_t s = 0; s < settings_.services.size(); ++s) {
-    for (core::Endpoint endpoint : settings_.services[s].listen) {
-      for (std::size_t worker = 0; worker < threads_.size(); ++worker) {
-        const core::Result<int> socket = core::Ring::listen(endpoint);
-        if (!socket) {
-          give_up_.store(true);
-          for (std::size_t i = 0; i < threads_.size(); ++i) mesh_.post(i, {});
-          return std::unexpected(socket.error());
-        }
-        // Port 0: the first socket gets a port, the other workers' sockets join it.
-        if (const auto name = core::Ring::local_name(*socket)) endpoint = *name;
-        const bool given = on_worker(worker, [fd = *socket, s](WorkerServer& w) { w.listen(fd, s); });
-        if (!given) return core::fail("a worker does not answer");
-      }
-      addresses_.push_back({settings_.services[s].name, endpoint});
-    }
+    const policy::ServiceSettings& service = settings_.services[s];
+    const auto take = [s](WorkerServer& worker, int socket) { worker.listen(socket, s); };
+    if (auto done = listen_at(service.name, service.listen, take); !done) return done;
+  }
+  for (std::size_t m = 0; m < settings_.mailboxes.size(); ++m) {
+    const policy::MailboxSettings& mailbox = settings_.mailboxes[m];
+    const auto take = [m](WorkerServer& worker, int socket) { worker.listen_mailbox(socket, m); };
+    if (auto done = listen_at(mailbox.name, mailbox.listen, take); !done) return done;
   }
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     on_worker(i, [](WorkerServer& w) { w.start_queue(); });

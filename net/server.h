@@ -108,6 +108,8 @@ class Server {
   core::Result<void> publish(policy::Settings settings);
   core::Result<void> start_workers();
   core::Result<void> start_listeners();
+  core::Result<void> listen_at(const std::string& name, const std::vector<core::Endpoint>& endpoints,
+                               const std::function<void(WorkerServer&, int)>& take);
   void run_worker(std::size_t index);
   void report(std::size_t index, core::Result<void> outcome, std::vector<std::string> notes);
 

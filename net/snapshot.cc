@@ -40,6 +40,7 @@ Snapshot::Snapshot(policy::Settings settings, SecurityParts parts)
       tls(std::move(parts.tls)),
       token_keys(std::move(parts.token_keys)) {
   const policy::Settings& s = policy.settings();
+  for (const policy::MailboxSettings& mailbox : s.mailboxes) mailbox_access.emplace_back(mailbox.access);
   for (const policy::RouteSettings& route : s.routes) {
     std::string key = target_key(route);
     std::shared_ptr<const RouteTarget> target;

@@ -9,6 +9,7 @@
 
 #include "net/sasl/jwt.h"
 #include "net/tls/server_contexts.h"
+#include "policy/address_list.h"
 #include "policy/guess_guard.h"
 #include "policy/policy_snapshot.h"
 
@@ -39,6 +40,15 @@ struct Snapshot {
   std::optional<tls::ServerContexts> tls;
   std::optional<sasl::JwtKeys> token_keys;
   std::vector<std::shared_ptr<const RouteTarget>> targets;  // by the index of policy.route()
+  std::vector<policy::AddressList> mailbox_access;
+
+  // May this client connect to the mailbox (index into the settings')?
+  [[nodiscard]] bool admits(std::size_t mailbox, const core::IpAddress& client) const {
+    const policy::MailboxSettings& its = policy.settings().mailboxes[mailbox];
+    return (!its.access.empty() && its.access.front() == "any") || mailbox_access[mailbox].matches_client(client, {});
+  }
+  // The index of a mailbox in `tls`: behind the services.
+  [[nodiscard]] std::size_t tls_index_of(std::size_t mailbox) const { return policy.service_count() + mailbox; }
 
   // The target for a forward-path's domain; an empty domain is <postmaster>'s. nullptr: no route takes it.
   [[nodiscard]] std::shared_ptr<const RouteTarget> target_of(std::string_view forward_path) const;

@@ -14,15 +14,21 @@ TlsChannel::TlsChannel(const tls::ServerContexts& contexts, std::size_t service,
 
 TlsChannel::~TlsChannel() {
   consume(plain().size());
-  if (output_memory_ != nullptr) pool_.give_back(output_memory_, kOutputBytes);
+  give_back(output_block_);
+  give_back(sending_);
 }
 
-bool TlsChannel::take_output() {
-  if (output_memory_ != nullptr) return true;
-  output_memory_ = pool_.take(kOutputBytes);
-  if (output_memory_ == nullptr) return false;
-  output_ = tls::OutputBuffer(output_memory_, kOutputBytes);
+bool TlsChannel::take_output(std::size_t bytes) {
+  if (output_block_.memory != nullptr) return true;
+  output_block_ = {pool_.take(bytes), bytes};
+  if (output_block_.memory == nullptr) return bytes > kOutputBytes && take_output();
+  output_ = tls::OutputBuffer(output_block_.memory, bytes);
   return true;
+}
+
+void TlsChannel::give_back(Block& block) {
+  if (block.memory != nullptr) pool_.give_back(block.memory, block.bytes);
+  block = {};
 }
 
 tls::Progress TlsChannel::receive(std::string_view cipher) {
@@ -33,7 +39,7 @@ tls::Progress TlsChannel::receive(std::string_view cipher) {
   plain_begin_ = 0;
   plain_end_ = progress.plain;
   if (progress.plain == 0) consume(0);
-  if (output_.empty()) output_sent();
+  if (output_.empty()) give_back(output_block_);
   return progress;
 }
 
@@ -46,18 +52,22 @@ void TlsChannel::consume(std::size_t octets) {
 }
 
 std::size_t TlsChannel::send(std::string_view plain) {
-  return take_output() ? session_.send(plain, output_) : 0;
+  return take_output(plain.size() > kOutputBytes / 2 ? kBulkBytes : kOutputBytes) ? session_.send(plain, output_) : 0;
 }
 
 void TlsChannel::close() {
   if (take_output()) session_.close(output_);
 }
 
-void TlsChannel::output_sent() {
-  if (output_memory_ == nullptr) return;
-  pool_.give_back(std::exchange(output_memory_, nullptr), kOutputBytes);
+std::string_view TlsChannel::begin_send() {
+  POSTERN_ASSERT(sending_.memory == nullptr);
+  sending_ = std::exchange(output_block_, {});
+  const std::string_view octets = output_.view();
   output_ = tls::OutputBuffer(nullptr, 0);
+  return octets;
 }
+
+void TlsChannel::output_sent() { give_back(sending_); }
 
 bool TlsChannel::take_opened() {
   if (opened_ || !session_.handshake_done()) return false;

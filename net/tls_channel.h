@@ -23,8 +23,8 @@ class TlsChannel {
   TlsChannel(const TlsChannel&) = delete;
   TlsChannel& operator=(const TlsChannel&) = delete;
 
-  // Takes from `cipher` what it can. Requires that plain() is empty. Afterwards there may be plain(), and output().
-  // Status `failed` also when the pool has no memory.
+  // Takes from `cipher` what it can. Requires that plain() is empty. Afterwards there may be plain(), and output(), also
+  // while a send is under way. Status `failed` also when the pool has no memory.
   tls::Progress receive(std::string_view cipher);
   // Decrypted, and not used yet.
   [[nodiscard]] std::string_view plain() const { return {plain_ + plain_begin_, plain_end_ - plain_begin_}; }
@@ -34,8 +34,10 @@ class TlsChannel {
   std::size_t send(std::string_view plain);
   // close_notify, with what is sent last.
   void close();
-  // Octets for the socket: they stay where they are until output_sent().
+  // Octets for the socket, that no send has taken yet.
   [[nodiscard]] std::string_view output() const { return output_.view(); }
+  // Takes them for a send, one at a time: they stay where they are until output_sent().
+  [[nodiscard]] std::string_view begin_send();
   void output_sent();
 
   // True once, when the handshake is through: facts() are there from then on.
@@ -45,16 +47,24 @@ class TlsChannel {
   [[nodiscard]] const tls::Session& session() const { return session_; }
 
  private:
-  // A whole record's plaintext, and room for a flight of the handshake or a batch of replies.
+  // A whole record's plaintext, room for a flight of the handshake or a batch of replies, and for much at once.
   static constexpr std::size_t kPlainBytes = 16384;
   static constexpr std::size_t kOutputBytes = 8192;
-  bool take_output();
+  static constexpr std::size_t kBulkBytes = 32768;
+
+  struct Block {
+    char* memory = nullptr;
+    std::size_t bytes = 0;
+  };
+  bool take_output(std::size_t bytes = kOutputBytes);
+  void give_back(Block& block);
 
   core::BlockPool& pool_;
   char* plain_ = nullptr;
   std::size_t plain_begin_ = 0;
   std::size_t plain_end_ = 0;
-  char* output_memory_ = nullptr;
+  Block output_block_;
+  Block sending_;
   tls::OutputBuffer output_{nullptr, 0};
   bool opened_ = false;
   smtp::TlsFacts facts_;

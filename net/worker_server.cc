@@ -25,7 +25,6 @@ constexpr std::size_t kSessionPoolBytes = 64u << 20;
 constexpr std::size_t kRefusalsMax = 256;
 // Logins of one worker that may wait for an answer at once; more get 454.
 constexpr std::size_t kCredentialRequestsMax = 4096;
-constexpr std::int64_t kAcceptRetryNanoseconds = 100 * kNanosecondsPerMillisecond;
 constexpr std::int64_t kDrainTickNanoseconds = 20 * kNanosecondsPerMillisecond;
 // A disk that does not answer must not keep the process for ever.
 constexpr std::int64_t kDiskGraceNanoseconds = 10 * core::kNanosecondsPerSecond;
@@ -34,32 +33,7 @@ constexpr std::string_view kBarred = "421 4.7.0 too many failed logins from your
 
 }  // namespace
 
-// --- listeners -----------------------------------------------------------------------------------------------------
-
-WorkerServer::Listener::Listener(WorkerServer& s, int fd, std::size_t index)
-    : server(s),
-      socket(fd),
-      service(index),
-      accept(core::completion_handler<&Listener::on_accept>, this),
-      retry(core::timer_handler<&Listener::on_retry>, this) {}
-
-void WorkerServer::Listener::on_accept(core::Completion&, const core::Outcome& outcome) noexcept {
-  if (outcome.result >= 0) {
-    server.accepted(outcome.result, service);
-  } else if (outcome.result != -ECANCELED) {
-    core::LogLine(server.log(), server.now(), core::Severity::error, "accept_error")
-        .add("service", server.settings().services[service].name)
-        .add("error", std::string_view(std::strerror(-outcome.result)))
-        .flood_key(static_cast<std::uint64_t>(-outcome.result));
-  }
-  if (outcome.has_more || server.draining_) return;
-  // Out of descriptors, or an overflow: what waits in the backlog is taken a little later.
-  server.worker().timers().set(retry, server.now().boot_ns + (outcome.result < 0 ? kAcceptRetryNanoseconds : 0));
-}
-
-void WorkerServer::Listener::on_retry(core::Timer&) noexcept {
-  if (!server.draining_ && !accept.in_flight) server.ring().accept(socket, accept);
-}
+// --- connections come in --------------------------------------------------------------------------------------------
 
 struct WorkerServer::Refusal {
   Refusal(WorkerServer& s, int fd) : server(s), socket(fd), operation(&Refusal::on_done, this) {}
@@ -77,26 +51,35 @@ struct WorkerServer::Refusal {
 };
 
 void WorkerServer::listen(int listener, std::size_t service) {
-  listeners_.push_back(std::make_unique<Listener>(*this, listener, service));
-  ring().accept(listener, listeners_.back()->accept);
+  static constexpr auto kAccepted = [](void* self, int socket, std::size_t index) {
+    static_cast<WorkerServer*>(self)->accepted(socket, index);
+  };
+  static constexpr auto kName = [](void* self, std::size_t index) -> std::string_view {
+    return static_cast<WorkerServer*>(self)->settings().services[index].name;
+  };
+  listeners_.push_back(std::make_unique<Listener>(*this, listener, service, Listener::Owner{this, kAccepted, kName}));
+  listeners_.back()->start();
 }
+
+void WorkerServer::listen_mailbox(int listener, std::size_t mailbox) { fronts_->listen(listener, mailbox); }
 
 void WorkerServer::accepted(int socket, std::size_t service) {
   counters_.connections_accepted.add();
   const auto peer = core::Ring::peer_name(socket);
   if (!peer) return core::Ring::close_now(socket);  // gone already
   const policy::ServiceSettings& rules = settings().services[service];
+  // A client that awaits a handshake cannot read plain words.
+  const bool can_read = rules.tls != policy::TlsMode::implicit;
   // Before TLS, and before anything else is spent on it. Behind a balancer the machine is not known yet.
-  if (!rules.proxy_protocol && is_barred(peer->address)) return refuse(socket, service, kBarred);
-  const std::uint32_t limit = settings().limits.connections;
+  if (!rules.proxy_protocol && is_barred(peer->address)) return refuse(socket, can_read ? kBarred : std::string_view{});
   Inbound* inbound = nullptr;
-  if (shared_.connections_open.fetch_add(1, std::memory_order_relaxed) < limit && !draining_) {
+  if (take_place()) {
     inbound = inbounds_.make(*this, socket, *peer, service);
+    if (inbound == nullptr) give_place();
   }
   if (inbound == nullptr) {
-    shared_.connections_open.fetch_sub(1, std::memory_order_relaxed);
     counters_.connections_shed.add();
-    return refuse(socket, service, kTooManyConnections);
+    return refuse(socket, can_read ? kTooManyConnections : std::string_view{});
   }
   counters_.connections_open.set(inbounds_.in_use());
   inbound->next = first_inbound_;
@@ -105,18 +88,25 @@ void WorkerServer::accepted(int socket, std::size_t service) {
   inbound->start();
 }
 
+bool WorkerServer::take_place() {
+  const std::uint32_t limit = settings().limits.connections;
+  if (shared_.connections_open.fetch_add(1, std::memory_order_relaxed) < limit && !draining_) return true;
+  give_place();
+  return false;
+}
+
+void WorkerServer::give_place() { shared_.connections_open.fetch_sub(1, std::memory_order_relaxed); }
+
 bool WorkerServer::is_barred(const core::IpAddress& machine) {
   if (shared_.guard == nullptr || !shared_.guard->is_barred(snapshot().guard, machine, now())) return false;
   counters_.connections_barred.add();
   return true;
 }
 
-void WorkerServer::refuse(int socket, std::size_t service, std::string_view reply) {
-  // A client that awaits a handshake cannot read plain words.
-  const bool can_read = settings().services[service].tls != policy::TlsMode::implicit;
-  Refusal* refusal = can_read ? refusals_.make(*this, socket) : nullptr;
+void WorkerServer::refuse(int socket, std::string_view line) {
+  Refusal* refusal = line.empty() ? nullptr : refusals_.make(*this, socket);
   if (refusal == nullptr) return core::Ring::close_now(socket);
-  ring().send(socket, reply, refusal->operation);
+  ring().send(socket, line, refusal->operation);
 }
 
 void WorkerServer::connection_ended(Inbound& inbound) {
@@ -124,7 +114,7 @@ void WorkerServer::connection_ended(Inbound& inbound) {
   if (inbound.next != nullptr) inbound.next->previous = inbound.previous;
   inbounds_.destroy(&inbound);
   counters_.connections_open.set(inbounds_.in_use());
-  shared_.connections_open.fetch_sub(1, std::memory_order_relaxed);
+  give_place();
 }
 
 // --- life ----------------------------------------------------------------------------------------------------------
@@ -146,15 +136,10 @@ WorkerServer::WorkerServer(core::Worker& worker, Shared& shared, core::LogRing& 
   queue_ = std::make_unique<MessageQueue>(
       *this, std::max<std::uint64_t>(settings().limits.queue_messages / worker.workers(), 1));
   lanes_ = std::make_unique<Lanes>(*this);
+  fronts_ = std::make_unique<Fronts>(*this);
 }
 
-WorkerServer::~WorkerServer() {
-  worker_.timers().cancel(drain_tick_);
-  for (const auto& listener : listeners_) {
-    worker_.timers().cancel(listener->retry);
-    core::Ring::close_now(listener->socket);
-  }
-}
+WorkerServer::~WorkerServer() { worker_.timers().cancel(drain_tick_); }
 
 core::Result<std::unique_ptr<WorkerServer>> WorkerServer::create(core::Worker& worker, Shared& shared,
                                                                  core::LogRing& log,
@@ -253,9 +238,8 @@ void WorkerServer::begin_drain(std::int64_t deadline_boot_ns) {
   drain_tick_.owner = this;
   drain_tick_.handler = core::timer_handler<&WorkerServer::on_drain_tick>;
   on_drain_tick(drain_tick_);
-  for (const auto& listener : listeners_) {
-    if (listener->accept.in_flight) ring().cancel(listener->accept);
-  }
+  for (const auto& listener : listeners_) listener->stop();
+  fronts_->begin_drain(deadline_boot_ns);
   queue_->begin_drain();
   lanes_->begin_drain();
   for (Inbound* inbound = first_inbound_; inbound != nullptr;) {
@@ -269,7 +253,8 @@ bool WorkerServer::is_quiet() const {
   return first_inbound_ == nullptr && refusals_.in_use() == 0 && queue_->is_quiet() && lanes_->is_quiet() &&
          spool_->is_idle() &&
          std::all_of(adopted_.begin(), adopted_.end(), [](const auto& spool) { return spool->is_idle(); }) &&
-         std::none_of(listeners_.begin(), listeners_.end(), [](const auto& l) { return l->accept.in_flight; });
+         fronts_->is_quiet() &&
+         std::all_of(listeners_.begin(), listeners_.end(), [](const auto& listener) { return listener->is_quiet(); });
 }
 
 bool WorkerServer::is_drained() const {

@@ -1,4 +1,4 @@
-// Everything one worker runs: its listeners, client connections, spool, queue and lanes. The program that a core::Worker
+// Everything one worker runs: its listeners, client connections, the POP3/IMAP front, spool, queue and lanes. The program that a core::Worker
 // repeats turns for; the simulator runs the same object on its own ring.
 //
 // Thread: its worker's, except where a comment says otherwise. What workers share is in Shared, and only there.
@@ -19,9 +19,11 @@
 #include "net/counters.h"
 #include "net/delivery/lane.h"
 #include "net/delivery/message_queue.h"
+#include "net/front/fronts.h"
 #include "net/held_input.h"
 #include "net/hold_requests.h"
 #include "net/inbound.h"
+#include "net/listener.h"
 #include "net/login_records.h"
 #include "net/machine_limits.h"
 #include "net/snapshot.h"
@@ -72,7 +74,9 @@ class WorkerServer {
   WorkerServer& operator=(const WorkerServer&) = delete;
 
   // --- life ---------------------------------------------------------------------------------------------------------
+  // Take over a listening socket, of a service or a mailbox (indices into the settings).
   void listen(int listener, std::size_t service);
+  void listen_mailbox(int listener, std::size_t mailbox);
   // Starts delivering what recovery found.
   void start_queue();
   // No new connections; running sessions and deliveries end in their own time, or at `deadline_boot_ns`.
@@ -102,6 +106,7 @@ class WorkerServer {
   [[nodiscard]] Counters& counters() { return counters_; }
   [[nodiscard]] MessageQueue& queue() { return *queue_; }
   [[nodiscard]] Lanes& lanes() { return *lanes_; }
+  [[nodiscard]] Fronts& fronts() { return *fronts_; }
   [[nodiscard]] std::uint32_t inline_bytes_max() const { return inline_bytes_max_; }
 
   // Is there room in queue, memory and spool for a message of `octets` (0: not told)? Returns what was set aside in the
@@ -111,6 +116,11 @@ class WorkerServer {
   void message_accepted(core::ItemId id, std::string_view head, std::uint16_t content_flags,
                         std::int64_t accepted_unix_ns, bool is_large, std::uint64_t octets, Content&& content);
   void connection_ended(Inbound& inbound);
+  // A place among limits.connections, for as long as a connection lives. False: there is none, or the server is ending.
+  [[nodiscard]] bool take_place();
+  void give_place();
+  // Says one line and closes. Without a line, or when too many are being told at once: closes.
+  void refuse(int socket, std::string_view line);
   // Is this machine barred for guessing passwords? Counted if so.
   [[nodiscard]] bool is_barred(const core::IpAddress& machine);
   // The spool takes no append just now: the intake's append_now() is called again in later turns until it succeeds.
@@ -127,22 +137,10 @@ class WorkerServer {
                                                       const WorkerServerOptions& options,
                                                       std::vector<std::string>& notes);
 
-  // A listening socket of one service.
-  struct Listener {
-    Listener(WorkerServer& s, int fd, std::size_t index);
-    void on_accept(core::Completion&, const core::Outcome& outcome) noexcept;
-    void on_retry(core::Timer&) noexcept;
-    WorkerServer& server;
-    int socket;
-    std::size_t service;
-    core::Completion accept;
-    core::Timer retry;
-  };
   // A connection that is told 421 and closed: a bound was reached.
   struct Refusal;
 
   void accepted(int socket, std::size_t service);
-  void refuse(int socket, std::size_t service, std::string_view reply);
   bool flush() noexcept;
   void on_drain_tick(core::Timer&) noexcept;
 
@@ -163,6 +161,7 @@ class WorkerServer {
   std::vector<std::unique_ptr<core::Spool>> adopted_;
   std::unique_ptr<MessageQueue> queue_;
   std::unique_ptr<Lanes> lanes_;
+  std::unique_ptr<Fronts> fronts_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   Inbound* first_inbound_ = nullptr;
   std::vector<Intake*> waiting_to_append_;

@@ -61,6 +61,24 @@ struct ServiceSettings {
   std::uint32_t line = 0;  // where it stands in the file; 0: it came from no file
 };
 
+// [[mailbox]]: a listener of the POP3/IMAP front, and the mail store behind it.
+enum class MailboxProtocol : std::uint8_t { pop3, imap };
+struct MailboxSettings {
+  std::string name;
+  MailboxProtocol protocol = MailboxProtocol::pop3;
+  std::vector<core::Endpoint> listen;
+  TlsMode tls = TlsMode::none;
+  core::Endpoint store;
+  bool store_proxy_protocol = false;  // the store is told who connects by a PROXY header, else by XCLIENT or ID
+  bool proxy_protocol = false;        // a balancer of proxy_from tells who connects
+  bool plain_on_lan = false;          // logins that show the password, without TLS, for LAN clients
+  char master_separator = 0;          // "user*master": such logins grant nothing; 0: there is none
+  std::vector<std::string> access = {"any"};
+  std::uint32_t errors = 10;          // bad commands and failed logins before goodbye; 0: no limit
+  std::uint32_t idle_seconds = 2100;  // after the login
+  std::uint32_t line = 0;
+};
+
 enum class NextHopProtocol : std::uint8_t { smtp, lmtp };
 struct NextHop {
   NextHopProtocol protocol = NextHopProtocol::smtp;
@@ -171,8 +189,12 @@ struct Settings {
 
   std::vector<CertificateSettings> certificates;
   std::vector<ServiceSettings> services;
+  std::vector<MailboxSettings> mailboxes;
   std::vector<RouteSettings> routes;
 };
+
+// Does a service or a mailbox speak TLS?
+[[nodiscard]] bool uses_tls(const Settings& settings);
 
 // The SASL mechanisms that [service.auth] mechanisms may name.
 [[nodiscard]] bool is_known_mechanism(std::string_view name);

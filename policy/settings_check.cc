@@ -74,6 +74,7 @@ class Checker {
       check_risks(service);
       check_without_effect(service);
     }
+    for (const MailboxSettings& mailbox : settings_.mailboxes) check_mailbox(mailbox);
     check_feeds();
     check_lan();
     check_routes();
@@ -159,19 +160,33 @@ class Checker {
   }
 
   // Whatever records logins by itself. The control socket is always there, and does only what somebody's script asks.
-  [[nodiscard]] bool records_logins() const { return settings_.admin.http && !settings_.logins.feeds.empty(); }
+  [[nodiscard]] bool records_logins() const {
+    return !settings_.mailboxes.empty() || (settings_.admin.http && !settings_.logins.feeds.empty());
+  }
 
   void check_login_sources(const ServiceSettings& service) {
     if (!records_logins()) {
       add(DiagnosticKind::warning, service,
-          fmt::format("after_login: nothing records POP3/IMAP logins but 'postern login add', so that {}. A mail store "
-                      "that reports them needs admin.http, and its address in logins.feeds",
+          fmt::format("after_login: nothing records POP3/IMAP logins but 'postern login add', so that {}. A [[mailbox]] "
+                      "does, in front of the mail store; a store that reports them needs admin.http, and its address in "
+                      "logins.feeds",
                       service.relay.require_auth ? "nobody relays by one" : "only clients in the LAN may relay"));
     }
     if (settings_.admin.http && covers_a_family(settings_.logins.feeds)) {
       open_relay(service,
                  "logins.feeds holds the whole Internet: whoever reaches admin.http may open after_login to any "
                  "machine: this is an open relay");
+    }
+  }
+
+  void check_mailbox(const MailboxSettings& mailbox) {
+    const auto warn = [&](std::string_view text) {
+      add(DiagnosticKind::warning, mailbox.line, fmt::format("mailbox '{}': {}", mailbox.name, text));
+    };
+    if (mailbox.access.empty()) warn("'access' is empty: nobody may connect");
+    if (mailbox.tls == TlsMode::none && !mailbox.plain_on_lan) {
+      warn("without 'tls' no login that shows the password is taken, and few mail programs have another: set 'tls', or "
+           "plain_on_lan for clients in the LAN");
     }
   }
 

@@ -174,13 +174,13 @@ void read_top(const toml::table& table, Settings& settings, std::vector<Diagnost
   if (const auto* queue = top.table("queue")) read_queue(*queue, settings.queue, diagnostics);
   if (const auto* admin = top.table("admin")) read_admin(*admin, settings.admin, diagnostics);
   read_user_tables(top, settings, diagnostics);
-  top.not_built("mailbox", "[]", "the POP3/IMAP front is not built yet");
   const bool has_service = top.has("service");
   const auto services = top.tables("service");
   if (!has_service || (services.empty() && table.get("service")->is_array())) {
     top.error_at({0, 0}, "there is no [[service]]: nothing would listen");
   }
   read_services(services, settings, diagnostics);
+  read_mailboxes(top.tables("mailbox"), settings, diagnostics);
   read_routes(top.tables("route"), settings, diagnostics);
   check_user_tables(settings, diagnostics);
   top.finish();
@@ -206,6 +206,12 @@ std::string Diagnostic::format(std::string_view file) const {
   const std::string_view shown = kKinds[static_cast<std::size_t>(kind)];
   if (line == 0) return fmt::format("{}: {}: {}", file, shown, text);
   return fmt::format("{}:{}:{}: {}: {}", file, line, column, shown, text);
+}
+
+bool uses_tls(const Settings& settings) {
+  const auto speaks_it = [](const auto& listener) { return listener.tls != TlsMode::none; };
+  return std::any_of(settings.services.begin(), settings.services.end(), speaks_it) ||
+         std::any_of(settings.mailboxes.begin(), settings.mailboxes.end(), speaks_it);
 }
 
 bool ParsedSettings::ok() const {

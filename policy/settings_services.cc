@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "policy/address_list.h"
+#include "policy/settings_listeners.h"
 #include "policy/settings_reader.h"
 #include "policy/settings_users.h"
 
@@ -17,7 +18,7 @@ namespace postern::policy {
 namespace {
 
 // What may stand in a list, beside addresses, domains and mail addresses.
-enum class ListKind : std::uint8_t { names, hosts_only, names_and_any };
+enum class ListKind : std::uint8_t { names, names_and_any };
 
 constexpr std::string_view kListExample =
     R"("192.0.2.1", "192.168.0.0/16", "example.net", "user@example.net")";
@@ -26,14 +27,7 @@ constexpr std::string_view kListExample =
 std::string entry_fault(const std::string& text, ListKind kind) {
   const auto entry = AddressEntry::parse(text);
   if (!entry) return entry.error();
-  if (entry->kind == AddressEntryKind::any && kind == ListKind::hosts_only) {
-    return "'*' is not used here; everybody is [\"any\"]";
-  }
   if (entry->kind == AddressEntryKind::any && kind == ListKind::names) return "'*' is not allowed here";
-  if (entry->kind != AddressEntryKind::prefix && kind == ListKind::hosts_only) {
-    return fmt::format(
-        "'{}' is a name; who may connect is told by addresses and prefixes, such as \"192.0.2.0/24\"", text);
-  }
   return {};
 }
 
@@ -53,22 +47,6 @@ void read_list(TableReader& reader, std::string_view key, ListKind kind, bool ti
   }
 }
 
-void read_access(TableReader& reader, std::vector<std::string>& access) {
-  std::vector<PlacedText> read;
-  if (!reader.texts("access", read, R"("any"], or access = ["192.168.0.0/16")")) return;
-  access.clear();
-  for (PlacedText& entry : read) {
-    if (entry.text == "any") {
-      if (read.size() > 1)
-        reader.error_at(entry.place,
-                        "in 'access': \"any\" stands alone; beside it other entries say nothing");
-    } else if (const std::string fault = entry_fault(entry.text, ListKind::hosts_only); !fault.empty()) {
-      reader.error_at(entry.place, fmt::format("in 'access': {}", fault));
-    }
-    access.push_back(std::move(entry.text));
-  }
-}
-
 void read_relay(const toml::table& table, RelaySettings& relay, std::vector<Diagnostic>& diagnostics) {
   TableReader reader(table, "[service.relay]", diagnostics);
   reader.boolean("require_auth", relay.require_auth);
@@ -83,12 +61,6 @@ void read_relay(const toml::table& table, RelaySettings& relay, std::vector<Diag
   reader.finish();
 }
 
-void read_tls(TableReader& reader, ServiceSettings& service) {
-  auto mode = static_cast<std::size_t>(service.tls);
-  reader.choice("tls", {"none", "starttls", "implicit"}, mode);
-  service.tls = static_cast<TlsMode>(mode);
-}
-
 void read_submission(TableReader& reader, ServiceSettings& service) {
   reader.boolean("submission", service.submission);
   reader.boolean("hide_client", service.hide_client);
@@ -101,51 +73,14 @@ void read_submission(TableReader& reader, ServiceSettings& service) {
   service.submission_domain = name.text();
 }
 
-void read_listen(TableReader& reader, std::vector<core::Endpoint>& listen) {
-  std::vector<PlacedText> read;
-  if (!reader.has("listen")) {
-    (void)reader.texts("listen", read, "");
-    reader.error("listen", "a service needs 'listen', such as listen = [\"0.0.0.0:25\", \"[::]:25\"]");
-    return;
-  }
-  if (!reader.texts("listen", read, R"("0.0.0.0:25", "[::]:25")")) return;
-  if (read.empty()) reader.error("listen", "'listen' is empty: nobody could ever connect");
-  for (const PlacedText& entry : read) {
-    if (const auto endpoint = core::Endpoint::parse(entry.text)) {
-      listen.push_back(*endpoint);
-    } else {
-      reader.error_at(entry.place,
-                      fmt::format("in 'listen': '{}' is not an address and port, such as \"0.0.0.0:25\" or "
-                                  "\"[::]:25\"",
-                                  entry.text));
-    }
-  }
-}
-
-void read_name(TableReader& reader, std::string& name, std::set<std::string>& names) {
-  if (!reader.text("name", name, "smtp")) {
-    if (!reader.has("name")) reader.error("name", "a service needs a 'name', such as name = \"smtp\"");
-    return;
-  }
-  const bool plain =
-      name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
-      std::string::npos;
-  if (!plain || name.size() > 64) {
-    reader.error("name",
-                 fmt::format("'{}' is no service name: up to 64 letters, digits, '.', '_' and '-'", name));
-  }
-  if (!names.insert(name).second)
-    reader.error("name", fmt::format("there are two services with the name '{}'", name));
-}
-
 ServiceSettings read_service(const toml::table& table, std::set<std::string>& names,
                              std::vector<Diagnostic>& diagnostics) {
   ServiceSettings service;
   service.line = table.source().begin.line;
   TableReader reader(table, "[[service]]", diagnostics);
-  read_name(reader, service.name, names);
-  read_listen(reader, service.listen);
-  read_tls(reader, service);
+  read_name(reader, "service", service.name, names);
+  read_listen(reader, "service", R"("0.0.0.0:25", "[::]:25")", service.listen);
+  service.tls = read_tls(reader);
   read_submission(reader, service);
   reader.not_built("dnsbl", "[]", "there is no DNS yet");
   reader.boolean("proxy_protocol", service.proxy_protocol);

@@ -1,4 +1,4 @@
-// The parts of the settings file that repeat: [[service]] and [[route]]. Internal to parse_settings. Thread:
+// The parts of the settings file that repeat: [[service]], [[mailbox]] and [[route]]. Internal to parse_settings. Thread:
 // one; cold.
 #pragma once
 
@@ -11,6 +11,9 @@ namespace postern::policy {
 
 void read_services(const std::vector<const toml::table*>& tables, Settings& settings,
                    std::vector<Diagnostic>& diagnostics);
+// After the services: names and listeners are told apart over both.
+void read_mailboxes(const std::vector<const toml::table*>& tables, Settings& settings,
+                    std::vector<Diagnostic>& diagnostics);
 void read_routes(const std::vector<const toml::table*>& tables, Settings& settings,
                  std::vector<Diagnostic>& diagnostics);
 

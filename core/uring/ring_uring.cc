@@ -343,6 +343,14 @@ void Ring::receive(int socket, Completion& completion) {
   set_owner(sqe, completion);
 }
 
+void Ring::receive_once(int socket, Completion& completion) {
+  io_uring_sqe& sqe = implementation_->start(completion);
+  io_uring_prep_recv(&sqe, socket, nullptr, 0, 0);
+  sqe.flags |= IOSQE_BUFFER_SELECT;
+  sqe.buf_group = kBufferGroup;
+  set_owner(sqe, completion);
+}
+
 void Ring::send(int socket, std::string_view bytes, Completion& completion) {
   POSTERN_ASSERT(bytes.size() <= kSendBytesMax);
   io_uring_sqe& sqe = implementation_->start(completion);

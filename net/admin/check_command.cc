@@ -24,22 +24,18 @@ constexpr std::uint64_t kTlsBytesPerConnection = 8192;
 // A live bar, two failures and four known logins (guess_guard.h).
 constexpr std::uint64_t kGuardBytesPerMachine = 248;
 
-bool has_tls(const policy::Settings& settings) {
-  return std::any_of(settings.services.begin(), settings.services.end(),
-                     [](const auto& service) { return service.tls != policy::TlsMode::none; });
-}
-
 std::vector<admin::MemoryBound> memory_bounds(const policy::Settings& settings) {
   const core::RingOptions ring;
   const std::uint64_t workers = settings.workers != 0 ? settings.workers : 1;
   const std::uint64_t connections = settings.limits.connections;
   return {
       {"client connections (limits.connections)", connections * sizeof(Inbound)},
+      {"POP3/IMAP connections (limits.connections)", settings.mailboxes.empty() ? 0 : connections * sizeof(Front)},
       {"messages in memory (limits.memory_bytes)", settings.limits.memory_bytes},
       {"queue (limits.queue_messages)", settings.limits.queue_messages * MessageQueue::kBytesPerMessage},
       {"login table (logins.machines)", settings.logins.machines * 16},
       {"guess guard (guard.machines)", settings.guard.machines * kGuardBytesPerMachine},
-      {"TLS of client connections (limits.connections)", has_tls(settings) ? connections * kTlsBytesPerConnection : 0},
+      {"TLS of client connections (limits.connections)", policy::uses_tls(settings) ? connections * kTlsBytesPerConnection : 0},
       {"receive buffers, a worker", workers * ring.buffer_count * ring.buffer_bytes},
       {"spool commit buffers, a worker", workers * WorkerServer::spool_buffer_bytes()},
       {"session replies and envelopes, a worker", workers * WorkerServer::session_pool_bytes()},

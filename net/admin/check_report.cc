@@ -40,14 +40,14 @@ std::string size_text(std::uint64_t bytes) {
   return fmt::format("{:.1f} {}", amount, kUnits[unit]);
 }
 
-std::string access_text(const policy::ServiceSettings& service) {
-  if (service.access.empty()) return "nobody (the list is empty)";
-  if (service.access.front() == "any") return "any client";
-  return "only " + listed(service.access, "");
+std::string access_text(const std::vector<std::string>& access) {
+  if (access.empty()) return "nobody (the list is empty)";
+  if (access.front() == "any") return "any client";
+  return "only " + listed(access, "");
 }
 
-std::string_view tls_text(const policy::ServiceSettings& service) {
-  switch (service.tls) {
+std::string_view tls_text(policy::TlsMode tls) {
+  switch (tls) {
     case policy::TlsMode::none:
       return "none";
     case policy::TlsMode::starttls:
@@ -130,9 +130,9 @@ void put_service(std::string& out, const policy::ServiceSettings& service, const
     fmt::format_to(Out(out), "  client address: from the PROXY protocol, believed from {}\n",
                    prefixes(settings.proxy_from, "nobody"));
   }
-  fmt::format_to(Out(out), "  encryption:     {}\n", tls_text(service));
+  fmt::format_to(Out(out), "  encryption:     {}\n", tls_text(service.tls));
   fmt::format_to(Out(out), "  AUTH:           {}\n", auth_text(service));
-  fmt::format_to(Out(out), "  may connect:    {}\n", access_text(service));
+  fmt::format_to(Out(out), "  may connect:    {}\n", access_text(service.access));
   fmt::format_to(Out(out), "  black list:     {}\n", listed(service.blacklist, "empty"));
   fmt::format_to(Out(out), "  white list:     {}\n",
                  service.whitelist.empty()
@@ -154,6 +154,31 @@ void put_service(std::string& out, const policy::ServiceSettings& service, const
   fmt::format_to(Out(out), "  without effect: {}\n", listed(greyed, "nothing"));
   if (service.i_know_this_is_an_open_relay)
     out += "  i_know_this_is_an_open_relay: the open relay checks only warn\n";
+}
+
+void put_mailbox(std::string& out, const policy::MailboxSettings& mailbox, const policy::Settings& settings) {
+  const bool is_pop3 = mailbox.protocol == policy::MailboxProtocol::pop3;
+  fmt::format_to(Out(out), "\nmailbox '{}': {} on {}\n", mailbox.name, is_pop3 ? "POP3" : "IMAP",
+                 joined(mailbox.listen, [](const core::Endpoint& where) { return where.text(); }, "nothing"));
+  if (mailbox.proxy_protocol) {
+    fmt::format_to(Out(out), "  client address: from the PROXY protocol, believed from {}\n",
+                   prefixes(settings.proxy_from, "nobody"));
+  }
+  fmt::format_to(Out(out), "  encryption:     {}\n",
+                 is_pop3 && mailbox.tls == policy::TlsMode::starttls ? "STLS, where the client asks for it"
+                                                                     : tls_text(mailbox.tls));
+  fmt::format_to(Out(out), "  may connect:    {}\n", access_text(mailbox.access));
+  fmt::format_to(Out(out), "  store:          {}, told the client's address by {}\n", mailbox.store.text(),
+                 mailbox.store_proxy_protocol ? "a PROXY header" : is_pop3 ? "XCLIENT, if it takes it" : "ID, if it takes it");
+  fmt::format_to(Out(out), "  logins:         those that show the password {}\n",
+                 mailbox.tls == policy::TlsMode::none ? mailbox.plain_on_lan ? "only in the LAN" : "never"
+                 : mailbox.plain_on_lan               ? "with TLS, or in the LAN"
+                                                      : "with TLS only");
+  fmt::format_to(Out(out), "  a login opens:  after_login for {} seconds{}\n", settings.logins.window_seconds,
+                 mailbox.master_separator == 0
+                     ? std::string()
+                     : fmt::format(", unless it is a master user's (user{}master)", mailbox.master_separator));
+  fmt::format_to(Out(out), "  idle:           closed after {} seconds without an octet\n", mailbox.idle_seconds);
 }
 
 std::string hop_text(const policy::NextHop& hop) {
@@ -232,6 +257,7 @@ std::string check_report(std::string_view file, const policy::Settings& settings
   std::string out;
   put_server(out, settings);
   for (const policy::ServiceSettings& service : settings.services) put_service(out, service, settings);
+  for (const policy::MailboxSettings& mailbox : settings.mailboxes) put_mailbox(out, mailbox, settings);
   put_routes(out, settings);
   put_memory(out, memory);
   const std::string found = diagnostics_text(file, diagnostics);

@@ -126,7 +126,71 @@ ProxyHeader parse_binary(std::string_view input) {
   return header;
 }
 
+// Puts fields behind each other in memory that holds them all.
+class Writer {
+ public:
+  explicit Writer(std::span<char> out) : out_(out) {}
+  void put(std::string_view octets) { size_ += octets.copy(out_.data() + size_, octets.size()); }
+  void put_octet(std::uint8_t value) { out_[size_++] = static_cast<char>(value); }
+  void put_number(std::uint16_t value) {
+    put_octet(static_cast<std::uint8_t>(value >> 8));
+    put_octet(static_cast<std::uint8_t>(value));
+  }
+  void put_address(const core::IpAddress& address, bool is_v4) {
+    for (std::size_t i = is_v4 ? 12 : 0; i < 16; ++i) put_octet(address.bytes[i]);
+  }
+  void put_field(std::uint8_t type, std::string_view value) {
+    put_octet(type);
+    put_number(static_cast<std::uint16_t>(value.size()));
+    put(value);
+  }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::string_view view() const { return {out_.data(), size_}; }
+  // Writes how many octets stand behind a length's place.
+  void set_length(std::size_t at) {
+    const std::size_t length = size_ - at - 2;
+    out_[at] = static_cast<char>(length >> 8);
+    out_[at + 1] = static_cast<char>(length);
+  }
+
+ private:
+  std::span<char> out_;
+  std::size_t size_ = 0;
+};
+
+constexpr std::uint8_t kTypeSsl = 0x20;  // PP2_TYPE_SSL and what stands within it
+constexpr std::uint8_t kTypeSslVersion = 0x21;
+constexpr std::uint8_t kTypeSslCipher = 0x23;
+constexpr std::uint8_t kClientSsl = 0x01;
+
 }  // namespace
+
+std::string_view write_proxy_header(const core::Endpoint& client, const core::Endpoint& server, const ProxyTls& tls,
+                                    std::span<char, kProxyHeaderWrittenMax> out) {
+  const bool is_v4 = client.address.is_v4() && server.address.is_v4();
+  Writer writer(out);
+  writer.put(kBinaryPrefix);
+  writer.put_octet(0x21);
+  writer.put_octet(is_v4 ? 0x11 : 0x21);
+  const std::size_t length_at = writer.size();
+  writer.put_number(0);
+  writer.put_address(client.address, is_v4);
+  writer.put_address(server.address, is_v4);
+  writer.put_number(client.port);
+  writer.put_number(server.port);
+  if (!tls.protocol.empty()) {
+    writer.put_octet(kTypeSsl);
+    const std::size_t ssl_at = writer.size();
+    writer.put_number(0);
+    writer.put_octet(kClientSsl);
+    writer.put(std::string_view("\0\0\0\1", 4));  // not zero: no client certificate was verified
+    writer.put_field(kTypeSslVersion, tls.protocol.substr(0, 16));
+    writer.put_field(kTypeSslCipher, tls.cipher.substr(0, kProxyCipherMax));
+    writer.set_length(ssl_at);
+  }
+  writer.set_length(length_at);
+  return writer.view();
+}
 
 ProxyHeader parse_proxy_header(std::string_view input) {
   if (input.empty()) return need(1);

@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 #include <openssl/nid.h>
 #include <openssl/sha.h>
+#include <span>
 #include <sys/time.h>
 #include <unordered_map>
 
@@ -101,14 +102,29 @@ ssl_select_cert_result_t select_certificate(const SSL_CLIENT_HELLO* hello) {
   return is_set ? ssl_select_cert_success : ssl_select_cert_error;
 }
 
-// Neither name is in IANA's registry; both are what mail software says where it says anything.
+// "pop3" and "imap" are in IANA's registry; of SMTP no name is, and these are what mail software says where it says anything.
+constexpr std::array<std::string_view, 2> kSmtpNames = {"smtp", "esmtp"};
+constexpr std::array<std::string_view, 1> kPop3Names = {"pop3"};
+constexpr std::array<std::string_view, 1> kImapNames = {"imap"};
+
+std::span<const std::string_view> names_of(Speaks speaks) {
+  switch (speaks) {
+    case Speaks::smtp: return kSmtpNames;
+    case Speaks::pop3: return kPop3Names;
+    case Speaks::imap: return kImapNames;
+  }
+  return {};
+}
+
+// `argument`: the Speaks of the service, as a number.
 int select_protocol(SSL*, const std::uint8_t** out, std::uint8_t* out_size, const std::uint8_t* in, unsigned in_size,
-                    void*) {
+                    void* argument) {
+  const auto names = names_of(static_cast<Speaks>(reinterpret_cast<std::uintptr_t>(argument)));
   CBS offered, protocol;
   CBS_init(&offered, in, in_size);
   while (CBS_get_u8_length_prefixed(&offered, &protocol) == 1) {
     const std::string_view name(reinterpret_cast<const char*>(CBS_data(&protocol)), CBS_len(&protocol));
-    if (name != "smtp" && name != "esmtp") continue;
+    if (std::find(names.begin(), names.end(), name) == names.end()) continue;
     *out = CBS_data(&protocol);
     *out_size = static_cast<std::uint8_t>(CBS_len(&protocol));
     return SSL_TLSEXT_ERR_OK;
@@ -176,6 +192,7 @@ core::Result<ServerContexts::State::Service> make_service(const ServerContexts::
   std::array<std::uint8_t, SHA256_DIGEST_LENGTH> id;
   SHA256(reinterpret_cast<const std::uint8_t*>(rules.name.data()), rules.name.size(), id.data());
   SSL_CTX_set_session_id_context(context, id.data(), id.size());
+  SSL_CTX_set_alpn_select_cb(context, select_protocol, reinterpret_cast<void*>(static_cast<std::uintptr_t>(rules.speaks)));
   if (!rules.client_ca.empty()) {
     const auto asked = ask_for_client_certificates(service, rules);
     if (!asked) return std::unexpected(asked.error());
@@ -228,7 +245,6 @@ bssl::UniquePtr<SSL_CTX> make_context() {
   SSL_CTX_set_session_psk_dhe_timeout(c, TicketKeys::kLifetimeSeconds);
   SSL_CTX_set_max_cert_list(c, kClientChainBytesMax);
   SSL_CTX_set_select_certificate_cb(c, select_certificate);
-  SSL_CTX_set_alpn_select_cb(c, select_protocol, nullptr);
   SSL_CTX_set_current_time_cb(c, tell_time);
   return context;
 }

@@ -7,8 +7,8 @@
 //   it can verify it (its signature algorithms; for TLS 1.2 also its ciphers and groups), else the RSA one.
 // Resumption: by tickets only, no session is kept here. A ticket is good for the service that gave it and no other
 //   (session id context), so that resuming never walks round what a service asks for.
-// ALPN (RFC 7301): "smtp" and "esmtp" are taken. A client that offers protocols and neither of them gets the alert
-//   no_application_protocol: it is a browser that was led here (ALPACA), never a mail client.
+// ALPN (RFC 7301): what the service speaks is taken: "smtp" and "esmtp", "pop3", or "imap". A client that offers protocols
+//   and none of those gets the alert no_application_protocol: it was led here (ALPACA), from a browser or another service.
 //
 // Immutable after make(): any number of workers use it at once. It is a snapshot: a reload makes a new one; connections
 //   in a handshake hold on to the old one's parts, and those that are through need nothing of it but what BoringSSL itself
@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,9 +29,12 @@
 
 namespace postern::net::tls {
 
+enum class Speaks : std::uint8_t { smtp, pop3, imap };
+
 struct ServiceRules {
   std::string name;              // tells services apart in tickets: keep it over a reload, and tickets go on working
   std::string client_ca;         // path, PEM: clients are asked for a certificate by one of these; empty: not asked
+  Speaks speaks = Speaks::smtp;  // for ALPN
 };
 
 // What make() would say of a service's client_ca, for whoever has no certificate yet. Blocks (reads the file).

@@ -48,6 +48,19 @@ TEST(SettingsCheck, SafeSettingsAreQuiet) {
   EXPECT_TRUE(check_settings(safe(), {}).empty());
 }
 
+TEST(SettingsCheck, AMailboxThatNobodyCanUse) {
+  Settings settings = safe();
+  MailboxSettings mailbox;
+  mailbox.name = "pop3";
+  settings.mailboxes = {mailbox};
+  EXPECT_NE(found(settings, DiagnosticKind::warning).find("mailbox 'pop3': without 'tls' no login that shows"),
+            std::string::npos);
+  settings.mailboxes[0].plain_on_lan = true;
+  EXPECT_EQ(found(settings, DiagnosticKind::warning), "");
+  settings.mailboxes[0].access.clear();
+  EXPECT_NE(found(settings, DiagnosticKind::warning).find("mailbox 'pop3': 'access' is empty"), std::string::npos);
+}
+
 // Who would record the logins that after_login waits for?
 TEST(SettingsCheck, AfterLoginNeedsAFeed) {
   constexpr std::string_view kNothing = "nothing records POP3/IMAP logins";
@@ -63,6 +76,14 @@ TEST(SettingsCheck, AfterLoginNeedsAFeed) {
   settings.admin.http.reset();
   EXPECT_NE(found(settings, DiagnosticKind::warning).find(kNothing), std::string::npos) << "nowhere to report to";
   EXPECT_NE(found(settings, DiagnosticKind::warning).find("there is no admin.http"), std::string::npos);
+
+  // The built-in front records them as well.
+  MailboxSettings mailbox;
+  mailbox.tls = TlsMode::starttls;
+  settings.logins.feeds.clear();
+  settings.mailboxes = {mailbox};
+  EXPECT_EQ(found(settings, DiagnosticKind::warning), "");
+  settings.mailboxes.clear();
 
   // Where a login decides nothing, nobody misses it.
   settings.logins.feeds.clear();

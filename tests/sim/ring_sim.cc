@@ -202,6 +202,12 @@ void Ring::receive(int socket, Completion& completion) {
   implementation_->queued(implementation_->start(OperationKind::receive, socket, completion));
 }
 
+void Ring::receive_once(int socket, Completion& completion) {
+  SimOperation& operation = implementation_->start(OperationKind::receive, socket, completion);
+  operation.is_once = true;
+  implementation_->queued(operation);
+}
+
 void Ring::send(int socket, std::string_view bytes, Completion& completion) {
   SimOperation& operation = implementation_->start(OperationKind::send, socket, completion);
   operation.data = bytes.data();

@@ -58,6 +58,7 @@ struct SimOperation {
   // Progress.
   std::size_t done = 0;                   // octets of a send that left
   bool is_blocked = false;                // a send that waits for its reader
+  bool is_once = false;                   // a receive of one buffer
   std::int64_t gave_ns = INT64_MIN;       // when a receive gave octets last
   bool end_is_lost = false;               // a receive that will not tell of the end any more
   std::shared_ptr<SimSnapshot> snapshot;  // what a sync covers

@@ -153,7 +153,7 @@ void SimNetwork::deliver_to_socket(SimConnection& connected, std::uint8_t reader
     forget_read(stream);
     outcome.result = static_cast<std::int32_t>(octets);
     outcome.has_buffer = true;
-    outcome.has_more = !random.chance(world_.options().multishot_ends);
+    outcome.has_more = !operation.is_once && !random.chance(world_.options().multishot_ends);
     operation.gave_ns = world_.now().boot_ns;
     ring.post(operation, outcome);
     consumed(connected, writer);

@@ -19,16 +19,17 @@ extern "C" const char* __tsan_default_suppressions() { return "race:directory_it
 namespace postern::net::test {
 namespace {
 
-bool has_tls(const policy::Settings& settings) {
-  return std::any_of(settings.services.begin(), settings.services.end(),
-                     [](const auto& service) { return service.tls != policy::TlsMode::none; });
-}
-
 std::unique_ptr<Snapshot> make_snapshot(const policy::Settings& settings, tls::TicketKeys& tickets) {
   SecurityParts parts;
-  if (has_tls(settings)) {
+  if (policy::uses_tls(settings)) {
     std::vector<tls::ServiceRules> rules;
-    for (const policy::ServiceSettings& service : settings.services) rules.push_back({service.name, service.auth.client_ca});
+    for (const policy::ServiceSettings& service : settings.services) {
+      rules.push_back({service.name, service.auth.client_ca, tls::Speaks::smtp});
+    }
+    for (const policy::MailboxSettings& mailbox : settings.mailboxes) {
+      const bool is_pop3 = mailbox.protocol == policy::MailboxProtocol::pop3;
+      rules.push_back({mailbox.name, {}, is_pop3 ? tls::Speaks::pop3 : tls::Speaks::imap});
+    }
     auto contexts = tls::ServerContexts::make({tls::test::server_certificate({})}, rules, tickets);
     if (contexts) {
       parts.tls.emplace(std::move(*contexts));
@@ -177,6 +178,15 @@ void TestServer::run(const std::string& spool, const TestServerOptions& test) {
   }
   port_ = core::Ring::local_name(*listener)->port;
   (*program)->listen(*listener, 0);
+  for (std::size_t i = 0; i < (*program)->settings().mailboxes.size(); ++i) {
+    const auto mailbox = core::Ring::listen({core::IpAddress::from_v4(0x7f000001), 0});
+    if (!mailbox) {
+      failure_ = mailbox.error().text;
+      return ready();
+    }
+    mailbox_ports_.push_back(core::Ring::local_name(*mailbox)->port);
+    (*program)->listen_mailbox(*mailbox, i);
+  }
   (*program)->start_queue();
   program_ = program->get();
   ready();

@@ -56,14 +56,16 @@ struct TestServerOptions {
 // Where a service has TLS there is a certificate for mail.example.net, of the authority of tests/net/tls.
 class TestServer {
  public:
-  // Listens for the first service on a loopback port.
+  // Listens for the first service, and for each mailbox, on loopback ports.
   TestServer(policy::Settings settings, const std::string& spool, const TestServerOptions& options = {});
   ~TestServer();
   TestServer(const TestServer&) = delete;
   TestServer& operator=(const TestServer&) = delete;
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
+  [[nodiscard]] std::uint16_t mailbox_port(std::size_t mailbox = 0) const { return mailbox_ports_[mailbox]; }
   policy::LoginTable& logins() { return logins_; }
+  policy::GuessGuard& guard() { return guard_; }
   // Readable from any thread.
   [[nodiscard]] const Counters& counters() const { return program_->counters(); }
   Shared& shared() { return shared_; }
@@ -96,6 +98,7 @@ class TestServer {
   Shared shared_;
   WorkerServer* program_ = nullptr;
   std::uint16_t port_ = 0;
+  std::vector<std::uint16_t> mailbox_ports_;
   std::atomic<bool> ready_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> turns_{0};

@@ -1,0 +1,54 @@
+// The POP3/IMAP front of one worker: its listeners, and its clients' connections.
+//
+// Thread: its worker's. Lifetime: the worker's server owns it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "core/pool.h"
+#include "core/timer_wheel.h"
+#include "net/front/front.h"
+#include "net/listener.h"
+#include "policy/settings.h"
+
+namespace postern::net {
+
+// Why a client is sent away before anything was said.
+enum class FrontRefusal : std::uint8_t { too_many, barred, not_admitted };
+// The protocol's own words, a whole line.
+[[nodiscard]] std::string_view refusal_line(policy::MailboxProtocol protocol, FrontRefusal why);
+
+class Fronts {
+ public:
+  explicit Fronts(WorkerServer& server);
+  ~Fronts();
+  Fronts(const Fronts&) = delete;
+  Fronts& operator=(const Fronts&) = delete;
+
+  // `mailbox`: index into the settings' mailboxes.
+  void listen(int listener, std::size_t mailbox);
+  // No new connections. Who has not logged in is told goodbye; the others are closed when they fall silent, or shortly
+  // before the deadline: their mail programs come back.
+  void begin_drain(std::int64_t deadline_boot_ns);
+  [[nodiscard]] bool is_quiet() const;
+  void ended(Front& front);
+
+  // Are receive buffers scarce? If so, those that slow readers hold up are freed before long.
+  [[nodiscard]] bool buffers_scarce();
+
+ private:
+  void accepted(int socket, std::size_t mailbox);
+  void on_relief(core::Timer&) noexcept;
+
+  WorkerServer& server_;
+  core::SlotPool<Front> fronts_;
+  Front* first_ = nullptr;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  core::Timer relief_;
+};
+
+}  // namespace postern::net
