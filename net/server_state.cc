@@ -49,10 +49,8 @@ void Server::restore(const char* name, Table& table) {
   }
 }
 
-void Server::read_logins() {
-  restore("/logins", logins_);
-  logins_saved_ = logins_.changes();
-}
+// What was restored is something new to save_logins(): with the clocks of this boot, should the wall clock go back.
+void Server::read_logins() { restore("/logins", logins_); }
 
 void Server::save_logins(bool at_once) {
   const std::lock_guard lock(save_mutex_);
