@@ -32,8 +32,8 @@ USER, PASSWORD = "anna@example.net", "Tr0ub4dor-and-3-horses"
 class PosternServer:
     name = "postern"
 
-    def __init__(self, scratch, sink_port, certificate):
-        self.process = Postern(scratch, start=False, certificate=[certificate.setting()],
+    def __init__(self, scratch, sink_port, certificate, name="postern"):
+        self.process = Postern(scratch, name=name, start=False, certificate=[certificate.setting()],
                                limits={"connections_per_machine": 10000}, route=[route_to(sink_port, connections=20)],
                                service=submission_services(("PLAIN",), auth={"scope": "all"}, errors=0))
         self.process.user("add", USER, "--relay", password=PASSWORD)
@@ -68,7 +68,7 @@ def load_command(options, port, *more):
     return [os.path.join(options.bin, "submission_load"), "--port", str(port), *map(str, more)]
 
 
-def measure(server, options, count):
+def measure(server, options, count, drain=True):
     cpu = sum(map(cpu_of_tree, server.pids))
     status, out, error = run(load_command(options, server.port, "--count", count, "--sessions", options.sessions, "--user",
                                           USER, "--password", PASSWORD), seconds=options.patience)
@@ -78,7 +78,8 @@ def measure(server, options, count):
     result = json.loads(out)
     if set(result["codes"]) != {"250"}:
         sys.exit(f"{server.name} refused: {result['codes']}")
-    wait_until(server.queue_is_empty, f"{server.name}'s queue to drain", options.patience, every=0.2)
+    if drain:
+        wait_until(server.queue_is_empty, f"{server.name}'s queue to drain", options.patience, every=0.2)
     return {"rate": result["rate"], "p99": result["session_ms"]["p99"], "cpu": cpu / count * 1000,
             "client": result["client_cpu_seconds"] / result["seconds"]}
 
@@ -139,7 +140,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--guesses", type=float, default=220, help="wrong passwords a second in the flood")
     parser.add_argument("--flood-seconds", type=float, default=30)
-    parser.add_argument("--only", choices=("sessions", "flood"))
+    parser.add_argument("--only", choices=("sessions", "flood", "cpu"))
     parser.add_argument("--patience", type=float, default=300, help="seconds that one run may take")
     options = parser.parse_args()
     os.environ["POSTERN"] = os.path.join(options.bin, "postern")
@@ -151,6 +152,16 @@ def main():
         sink_port = free_port()
         sink = [program("smtp-sink", "postfix"), "-u", "nobody", f"inet:127.0.0.1:{sink_port}", "1000"]
         scratch.track(Program("smtp-sink", sink, scratch.folder, namespace=True))
+        if options.only in (None, "cpu"):
+            # Nobody listens there: what a session costs, without what carrying its message on costs.
+            alone = PosternServer(scratch, free_port(), certificate, name="alone")
+            for count in (options.count // 10, options.count):
+                result = measure(alone, options, count, drain=False)
+            print(f"without delivery: {result['cpu']:.3f} ms of CPU a session, {result['rate']:.0f} sessions a second",
+                  flush=True)
+            alone.process.kill()
+        if options.only == "cpu":
+            return
         postern = PosternServer(scratch, sink_port, certificate)
         if options.only != "flood":
             compare([(postern, options.count), (PostfixServer(scratch, sink_port, certificate), options.postfix_count)],

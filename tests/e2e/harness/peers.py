@@ -125,6 +125,7 @@ class Postfix(Peer):
             ("bounce", "-", "bounce"), ("defer", "-", "bounce"), ("trace", "-", "bounce"), ("showq", "n", "showq"),
             ("flush", "n", "flush"), ("proxymap", "-", "proxymap"), ("error", "-", "error"), ("retry", "-", "error"),
             ("discard", "-", "discard"), ("verify", "-", "verify"))]
+        services.append("tlsmgr unix - - n 1000? 1 tlsmgr")
         with open(os.path.join(conf, "master.cf"), "w", encoding="utf-8") as file:
             file.writelines(line + "\n" for line in services)
         return [postfix, "-c", conf, "start-fg"]
