@@ -85,11 +85,6 @@ std::string listeners_changed(std::string_view what, const std::vector<Listed>& 
   return {};
 }
 
-// A client of a mailbox has a connection to the store as well.
-std::uint64_t descriptors_needed(const policy::Settings& settings) {
-  return std::uint64_t{settings.limits.connections} * (settings.mailboxes.empty() ? 1 : 2);
-}
-
 // What a reload cannot change, in words; empty: nothing.
 std::string needs_restart(const policy::Settings& now, const policy::Settings& next) {
   if (now.spool != next.spool) return "spool";
@@ -130,7 +125,7 @@ Server::Server(policy::Settings settings, std::size_t workers)
       drained_(workers) {}
 
 core::Result<std::unique_ptr<Server>> Server::start(policy::Settings settings) {
-  if (auto enough = core::reserve_descriptors(descriptors_needed(settings)); !enough) {
+  if (auto enough = core::reserve_descriptors(settings.limits.connections, settings.mailboxes.empty() ? 1 : 2); !enough) {
     return std::unexpected(enough.error());
   }
   const std::size_t workers = worker_count(settings);

@@ -177,6 +177,11 @@ TEST(ResourceLimits, TheVerdictSaysWhatToSet) {
   EXPECT_SAYS(*problem, "LimitNOFILE=100256");
   EXPECT_SAYS(*problem, "limits.connections to 19744 or less");
   EXPECT_SAYS(*descriptor_problem(10, 100), "to 0 or less");
+  EXPECT_FALSE(descriptor_problem(1000, 2000 + kOtherDescriptors, 2).has_value());
+  const auto two_each = descriptor_problem(10'000, 20'000, 2);
+  ASSERT_TRUE(two_each.has_value());
+  EXPECT_SAYS(*two_each, "10000 connections, each with one to a mail store, need 20256 open files");
+  EXPECT_SAYS(*two_each, "limits.connections to 9872 or less");
 }
 
 TEST(ResourceLimits, RaisesTheSoftLimitWithinTheHardOne) {
