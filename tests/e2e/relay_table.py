@@ -3,12 +3,13 @@ way a client can have one: its own, PROXY protocol version 1 and 2, an IPv4-mapp
 
 from dataclasses import dataclass, field
 
-from harness import (PROXY_V1_UNKNOWN, PROXY_V2_LOCAL, Case, Disconnected, Postern, RawClient, Sink, main, message,
-                     proxy_v1, proxy_v2, route_to)
+from harness import (PROXY_V1_UNKNOWN, PROXY_V2_LOCAL, Authority, Case, Disconnected, Postern, RawClient, Sink, main,
+                     message, proxy_v1, proxy_v2, route_to, untrusting_context)
 
 LAN = ["127.0.0.1/32", "198.51.100.0/24", "2001:db8:1::/64"]
 OURS, THEIRS = "alice@example.net", "mallory@stranger.example"
 REMOTE = "bob@remote.example"
+PASSWORD = "tulip Kettle 47 harbour"
 
 # name of the way -> client inside the LAN, client outside it: (source address, preamble)
 DIRECT = {"own address": (("127.0.0.1", b""), ("127.0.0.2", b""))}
@@ -124,6 +125,48 @@ class Table(RelayCase):
                     "--from", row.sender, "--to", row.recipient)
                 self.assertIn(status, (0, 1), error)
                 self.assertIn(str(row.code), out)
+
+    def test_rows_of_logins(self):
+        """Rows 9 to 13 with machines that collected mail, and with users who hold the privilege or do not."""
+        relays = {
+            "after_login": {"after_login": True, "non_local_senders": False},
+            "auth": {"require_auth": True}, "both": {"require_auth": True, "after_login": True},
+            "counts": {"require_auth": True, "after_login": True, "login_counts_as_auth": True},
+            "lan_only": {"non_local_senders": False},
+        }
+        certificate = Authority(self).issue("server")
+        postern = self.postern([{"name": name, "tls": "implicit", "auth": {"mechanisms": ["PLAIN"]}, "relay": relay}
+                                for name, relay in relays.items()],
+                               certificate=[certificate.setting()], logins={"window_seconds": 3600})
+        postern.user("add", OURS, "--relay", password=PASSWORD)
+        postern.user("add", "carol@example.net", "--no-relay", password=PASSWORD)
+        status, out, error = postern.run("login", "add", "127.0.0.3", "--socket", postern.control)
+        self.assertEqual(status, 0, out + error)
+        stranger, collector, lan, privileged, unprivileged = "127.0.0.2", "127.0.0.3", "127.0.0.1", OURS, "carol@example.net"
+        rows = (
+            ("9", "after_login", collector, None, 250, ""),
+            ("10", "after_login", stranger, None, 550, "5.7.1"),
+            ("11", "after_login", stranger, privileged, 250, ""), ("11", "auth", stranger, privileged, 250, ""),
+            ("11", "both", lan, privileged, 250, ""), ("11", "lan_only", stranger, privileged, 250, ""),
+            ("12", "auth", stranger, unprivileged, 550, "5.7.1"), ("12", "auth", lan, unprivileged, 550, "5.7.1"),
+            ("12", "both", collector, unprivileged, 550, "5.7.1"),
+            ("9, no privilege", "after_login", collector, unprivileged, 250, ""),
+            ("10, no privilege", "after_login", stranger, unprivileged, 550, "5.7.1"),
+            ("13", "auth", lan, None, 530, "5.7.0"), ("13", "both", collector, None, 530, "5.7.0"),
+            ("step 6", "counts", collector, None, 250, ""), ("step 6", "counts", stranger, None, 530, "5.7.0"),
+            ("step 8, no privilege", "lan_only", stranger, unprivileged, 550, "5.7.1"),
+        )
+        for row, service, source, user, code, enhanced in rows:
+            with self.subTest(row=row, service=service, source=source, user=user), \
+                    RawClient(postern.port(service), source=source, tls=untrusting_context()) as client:
+                client.ehlo()
+                if user is not None:
+                    self.expect(client.auth_plain(user, PASSWORD), 235)
+                self.expect(self.rcpt(client, user or THEIRS, REMOTE), code, enhanced)
+        postern.run("login", "remove", collector, "--socket", postern.control)
+        with RawClient(postern.port("after_login"), source=collector, tls=untrusting_context()) as client:
+            client.ehlo()
+            self.expect(self.rcpt(client, THEIRS, REMOTE), 550, "5.7.1")
 
     def test_services_stand_alone(self):
         """The same client, sender and recipient meet different answers on two services at the same time."""
