@@ -361,6 +361,7 @@ bool Server::on_worker(std::size_t worker, std::function<void(WorkerServer&)> fu
     std::function<void(WorkerServer&)> function;
     WorkerServer* server = nullptr;
     std::promise<void> done;
+    std::atomic<bool> is_taken{false};  // by the worker, or by a caller who gave up
   };
   // Both sides hold it: whoever is later frees it.
   auto call = std::make_shared<Call>();
@@ -369,11 +370,15 @@ bool Server::on_worker(std::size_t worker, std::function<void(WorkerServer&)> fu
   auto done = call->done.get_future();
   mesh_.post(worker, {[](void*, std::uint64_t a, std::uint64_t) noexcept {
                         const std::unique_ptr<std::shared_ptr<Call>> held(reinterpret_cast<std::shared_ptr<Call>*>(a));
+                        if ((*held)->is_taken.exchange(true, std::memory_order_acq_rel)) return;
                         (*held)->function(*(*held)->server);
                         (*held)->done.set_value();
                       },
                       nullptr, reinterpret_cast<std::uint64_t>(new std::shared_ptr<Call>(call)), 0});
-  return done.wait_for(patience) == std::future_status::ready;
+  if (done.wait_for(patience) == std::future_status::ready) return true;
+  if (!call->is_taken.exchange(true, std::memory_order_acq_rel)) return false;
+  done.wait();  // it began just now: what it refers to is the caller's
+  return true;
 }
 
 core::Result<void> Server::reload(policy::Settings settings) {

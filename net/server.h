@@ -79,7 +79,8 @@ class Server {
   // Runs `write` on the log of all threads that are no workers.
   void with_log(const std::function<void(core::LogRing&)>& write);
   [[nodiscard]] bool is_draining() const { return draining_.load(std::memory_order_acquire); }
-  // Runs `function` in a worker's turn and waits for it. False: the worker did not come to it in time, or has ended.
+  // Runs `function` in a worker's turn and waits for it. False: the worker did not come to it in time, or has ended, and it
+  // never will run: it may refer to what is the caller's.
   bool on_worker(std::size_t worker, std::function<void(WorkerServer&)> function,
                  std::chrono::seconds patience = std::chrono::seconds(10));
 
