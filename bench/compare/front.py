@@ -137,7 +137,7 @@ def start_haproxy(scratch, store_port, certificate, splice):
 
 
 def start_postern(scratch, store_port, certificate):
-    postern = Postern(scratch, lan=["192.0.2.0/24"], limits={"connections_per_machine": 1000},
+    postern = Postern(scratch, lan=["192.0.2.0/24"], limits={"connections": 1000, "connections_per_machine": 1000},
                       certificate=[certificate.setting()], route=[{"domain": "*", "to": ["smtp:127.0.0.1:9"]}],
                       mailbox=[{"name": name, "protocol": "pop3", "listen": ["127.0.0.1:0"], "tls": tls,
                                 "store": f"127.0.0.1:{store_port}"} for name, tls in (("plain", "none"), ("tls", "implicit"))],
