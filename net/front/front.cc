@@ -153,7 +153,7 @@ void Front::refuse(FrontRefusal why) {
 // One buffer a receive: what is held never passes its bound, and an end that comes with octets is told by the next one.
 void Front::arm(Side& side) {
   if (side.socket < 0 || side.receive.in_flight || side.input_ended || side.held.is_full()) return;
-  if ((&side == &client_ ? store_ : client_).copy != nullptr) return;  // a slow reader has enough to read
+  if (side.copy != nullptr) return;  // a slow reader has enough to read
   if (server_.fronts().buffers_scarce() && server_.ring().buffers_free() == 0) {
     side.is_starved = true;
     server_.worker().timers().set(timer_, server_.now().boot_ns + kStarvedNanoseconds);

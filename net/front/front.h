@@ -47,7 +47,7 @@ class Front {
 
   void start();
   void begin_drain(std::int64_t deadline_boot_ns);
-  // Receive buffers are scarce: those that a slow reader has held up since `before_ns` are copied and freed.
+  // Receive buffers are scarce: what has waited for a slow reader since `before_ns` is copied, and they are free.
   void relieve(std::int64_t before_ns);
 
   Front* next = nullptr;  // in the list of Fronts
@@ -70,10 +70,12 @@ class Front {
     bool input_ended = false;   // it says nothing more
     bool output_ended = false;  // nothing more is said to it
     bool is_starved = false;    // no receive is armed, for want of buffers
-    bool is_relieved = false;   // a send to it was cancelled, to copy the rest
+    bool is_relieved = false;   // a send to it was cancelled, to copy what waits for it
     std::uint8_t borrowed = 0;  // buffers of the other side that the send to it has
-    char* copy = nullptr;       // ... or a block with their octets
     HeldInput held;             // received from it, not passed on
+    char* copy = nullptr;       // likewise, before that: copied, as a slow reader kept the receive buffers for too long
+    std::uint32_t copy_begin = 0;
+    std::uint32_t copy_end = 0;
     std::int64_t send_since_ns = 0;
     core::Completion receive;
     core::Completion send;
@@ -137,7 +139,11 @@ class Front {
   void pass();
   void forward(Side& from, Side& to);
   void forwarded(Side& from, Side& to, const core::Outcome& outcome);
-  void copy_rest(Side& from, Side& to, std::size_t sent);
+  void count(const Side& to, std::size_t octets);
+  void copy_out(Side& from, std::size_t sent);
+  // What was received from a side and is to be passed on next; empty: nothing.
+  [[nodiscard]] std::string_view next_of(const Side& from) const;
+  void consume(Side& from, std::size_t octets);
   void end_output(Side& side);
   void broke(Side& side);
 

@@ -25,9 +25,9 @@ void Front::begin_handshake() {
 // Takes what came of records, until there is plain text or no more came. True: there is plain text.
 bool Front::decrypt() {
   while (tls_->plain().empty()) {
-    if (client_.held.empty() && !(tls_->is_open() && tls_->session().has_pending_plain())) return false;
-    const tls::Progress progress = tls_->receive(client_.held.front(server_.links(), server_.ring()));
-    client_.held.consume(server_.links(), server_.ring(), progress.consumed);
+    if (next_of(client_).empty() && !(tls_->is_open() && tls_->session().has_pending_plain())) return false;
+    const tls::Progress progress = tls_->receive(next_of(client_));
+    consume(client_, progress.consumed);
     if (tls_->take_opened()) {
       server_.counters().tls_handshakes.add();
       if (tls_->session().resumed()) server_.counters().tls_resumed.add();
@@ -47,7 +47,7 @@ bool Front::decrypt() {
         return progress.plain != 0;
       case tls::Status::closed:
         client_.input_ended = true;
-        client_.held.clear(server_.links(), server_.ring());
+        consume(client_, SIZE_MAX);
         return progress.plain != 0;
       case tls::Status::failed:
         tls_failed();
@@ -65,7 +65,7 @@ void Front::tls_failed() {
       .add("client", client_at_.address)
       .add("reason", why.empty() ? std::string_view("no memory") : why)
       .flood_key(client_at_.address.low() ^ client_at_.address.high() ^ 0x7115);
-  client_.held.clear(server_.links(), server_.ring());
+  consume(client_, SIZE_MAX);
   // The alert tells the client why.
   if (client_.send.in_flight || tls_->output().empty()) return end_now();
   if (outputs_ != nullptr) outputs_->to_client.clear();
@@ -84,7 +84,7 @@ void Front::pass_up_encrypted() {
   if (has_plain) {
     store_.send_since_ns = server_.now().boot_ns;
     server_.ring().send(store_.socket, tls_->plain(), store_.send);
-  } else if (client_.input_ended && client_.held.empty()) {
+  } else if (client_.input_ended && next_of(client_).empty()) {
     end_output(store_);
   }
 }
@@ -92,22 +92,23 @@ void Front::pass_up_encrypted() {
 // To the client: as much as one block of records takes.
 void Front::pass_down_encrypted() {
   if (client_.send.in_flight) return;
-  if (client_.output_ended) return store_.held.clear(server_.links(), server_.ring());
+  if (client_.output_ended) return consume(store_, SIZE_MAX);
   std::size_t passed = 0;
-  while (!store_.held.empty()) {
-    const std::size_t taken = tls_->send(store_.held.front(server_.links(), server_.ring()));
+  while (!next_of(store_).empty()) {
+    const std::size_t taken = tls_->send(next_of(store_));
     if (taken == 0) break;
-    store_.held.consume(server_.links(), server_.ring(), taken);
+    consume(store_, taken);
     passed += taken;
   }
-  server_.counters().mailbox_bytes_to_clients.add(passed);
-  const bool is_over = store_.held.empty() && store_.input_ended;
+  count(client_, passed);
+  const bool is_over = next_of(store_).empty() && store_.input_ended;
   if (is_over) tls_->close();
   if (!tls_->output().empty()) {
+    client_.send_since_ns = server_.now().boot_ns;
     server_.ring().send(client_.socket, tls_->begin_send(), client_.send);
   } else if (is_over) {
     end_output(client_);
-  } else if (!store_.held.empty()) {  // the pool is empty, or TLS is over
+  } else if (!next_of(store_).empty()) {  // the pool is empty, or TLS is over
     server_.counters().connections_shed.add();
     end_now();
   }

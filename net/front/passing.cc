@@ -42,18 +42,16 @@ void Front::pass() {
 // One send takes all that is held, from the buffers that it was received into.
 void Front::forward(Side& from, Side& to) {
   if (to.send.in_flight) return;
-  if (to.output_ended) return from.held.clear(server_.links(), server_.ring());
-  if (from.held.empty()) {
+  if (to.output_ended) return consume(from, SIZE_MAX);
+  if (next_of(from).empty()) {
     if (from.input_ended) end_output(to);
     return;
   }
+  to.send_since_ns = server_.now().boot_ns;
+  if (from.copy != nullptr) return server_.ring().send(to.socket, next_of(from), to.send);
   const std::size_t buffers = from.held.gather(server_.links(), server_.ring(), to.parts);
   to.borrowed = static_cast<std::uint8_t>(buffers);
-  to.send_since_ns = server_.now().boot_ns;
-  if (buffers == 1) {
-    const std::string_view octets(static_cast<const char*>(to.parts[0].iov_base), to.parts[0].iov_len);
-    return server_.ring().send(to.socket, octets, to.send);
-  }
+  if (buffers == 1) return server_.ring().send(to.socket, next_of(from), to.send);
   to.message.msg_iov = to.parts.data();
   to.message.msg_iovlen = buffers;
   server_.ring().send(to.socket, to.message, to.send);
@@ -61,55 +59,91 @@ void Front::forward(Side& from, Side& to) {
 
 // A send to `to` is over: the buffers go back.
 void Front::forwarded(Side& from, Side& to, const core::Outcome& outcome) {
-  if (to.copy != nullptr) {
-    server_.session_pool().give_back(std::exchange(to.copy, nullptr), core::BlockPool::kLargest);
+  const bool is_relieved = std::exchange(to.is_relieved, false);
+  const std::size_t buffers = std::exchange(to.borrowed, std::uint8_t{0});
+  std::size_t octets = 0;
+  for (std::size_t i = 0; i < buffers; ++i) octets += to.parts[i].iov_len;
+  const std::size_t sent = outcome.result > 0 ? static_cast<std::size_t>(outcome.result) : 0;
+  if (is_relieved && sent < octets && (sent != 0 || outcome.result == -ECANCELED)) {
+    count(to, sent);
+    return copy_out(from, sent);
+  }
+  if (from.copy != nullptr) {
+    octets = next_of(from).size();
+    consume(from, octets);
   } else {
-    std::size_t octets = 0;
-    for (std::size_t i = 0; i < to.borrowed; ++i) octets += to.parts[i].iov_len;
-    const std::size_t sent = outcome.result > 0 ? static_cast<std::size_t>(outcome.result) : 0;
-    if (std::exchange(to.is_relieved, false) && sent < octets && (sent != 0 || outcome.result == -ECANCELED)) {
-      return copy_rest(from, to, sent);
-    }
-    Counters& counters = server_.counters();
-    (&to == &client_ ? counters.mailbox_bytes_to_clients : counters.mailbox_bytes_to_stores).add(octets);
-    from.held.drop(server_.links(), server_.ring(), std::exchange(to.borrowed, std::uint8_t{0}));
+    from.held.drop(server_.links(), server_.ring(), buffers);
   }
   if (outcome.result < 0) return broke(to);
+  count(to, octets);
   active_ns_ = server_.now().boot_ns;
 }
+
+void Front::count(const Side& to, std::size_t octets) {
+  Counters& counters = server_.counters();
+  (&to == &client_ ? counters.mailbox_bytes_to_clients : counters.mailbox_bytes_to_stores).add(octets);
+}
+
+std::string_view Front::next_of(const Side& from) const {
+  if (from.copy != nullptr) return {from.copy + from.copy_begin, from.copy_end - from.copy_begin};
+  return from.held.front(server_.links(), server_.ring());
+}
+
+// SIZE_MAX: all of it.
+void Front::consume(Side& from, std::size_t octets) {
+  if (from.copy != nullptr) {
+    from.copy_begin += static_cast<std::uint32_t>(std::min<std::size_t>(octets, from.copy_end - from.copy_begin));
+    if (from.copy_begin == from.copy_end) {
+      server_.session_pool().give_back(std::exchange(from.copy, nullptr), core::BlockPool::kLargest);
+    }
+    if (octets != SIZE_MAX) return;
+  }
+  if (octets == SIZE_MAX) return from.held.clear(server_.links(), server_.ring());
+  from.held.consume(server_.links(), server_.ring(), octets);
+}
+
+// --- slow readers --------------------------------------------------------------------------------------------------
 
 void Front::relieve(std::int64_t before_ns) {
   if (state_ != State::passing) return;
   for (Side* to : {&client_, &store_}) {
-    if (!to->send.in_flight || to->borrowed == 0 || to->is_relieved || to->send_since_ns > before_ns) continue;
-    to->is_relieved = true;
-    server_.ring().cancel(to->send);
+    Side& from = to == &client_ ? store_ : client_;
+    const bool is_slow = to->send.in_flight && to->send_since_ns <= before_ns;
+    if (!is_slow || to->is_relieved || from.copy != nullptr || from.held.empty()) continue;
+    if (from.receive.in_flight) server_.ring().cancel(from.receive);
+    if (to->borrowed != 0) {
+      to->is_relieved = true;  // the kernel has the buffers: they are copied when the send was taken back
+      server_.ring().cancel(to->send);
+    } else {
+      copy_out(from, 0);
+    }
+    if (state_ != State::passing) return;
   }
 }
 
-// The send was taken back: what it did not send goes on from a block, and the receive buffers are free for others.
-void Front::copy_rest(Side& from, Side& to, std::size_t sent) {
+// All that is held of a side goes on from a block, but for the first `sent` octets.
+void Front::copy_out(Side& from, std::size_t sent) {
   static_assert(HeldInput::kHeldMax * core::RingOptions{}.buffer_bytes <= core::BlockPool::kLargest);
-  Counters& counters = server_.counters();
-  to.copy = server_.session_pool().take(core::BlockPool::kLargest);
-  if (to.copy == nullptr) {
-    counters.connections_shed.add();
+  from.copy = server_.session_pool().take(core::BlockPool::kLargest);
+  if (from.copy == nullptr) {
+    server_.counters().connections_shed.add();
     return end_now();
   }
-  counters.mailbox_slow_readers.add();
+  server_.counters().mailbox_slow_readers.add();
   std::size_t copied = 0;
-  std::size_t octets = 0;
-  for (std::size_t i = 0; i < to.borrowed; ++i) {
-    const std::string_view part(static_cast<const char*>(to.parts[i].iov_base), to.parts[i].iov_len);
-    const std::size_t skipped = std::min(sent, part.size());
-    sent -= skipped;
-    octets += part.size();
-    copied += part.substr(skipped).copy(to.copy + copied, part.size());
+  while (!from.held.empty()) {
+    std::string_view octets = from.held.front(server_.links(), server_.ring());
+    const std::size_t whole = octets.size();
+    octets.remove_prefix(std::min(sent, whole));
+    sent -= whole - octets.size();
+    copied += octets.copy(from.copy + copied, octets.size());
+    from.held.consume(server_.links(), server_.ring(), whole);
   }
-  (&to == &client_ ? counters.mailbox_bytes_to_clients : counters.mailbox_bytes_to_stores).add(octets);
-  from.held.drop(server_.links(), server_.ring(), std::exchange(to.borrowed, std::uint8_t{0}));
-  server_.ring().send(to.socket, std::string_view(to.copy, copied), to.send);
+  from.copy_begin = 0;
+  from.copy_end = static_cast<std::uint32_t>(copied);
 }
+
+// --- ends ----------------------------------------------------------------------------------------------------------
 
 // Nothing more will be said to it.
 void Front::end_output(Side& side) {

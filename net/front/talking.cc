@@ -228,7 +228,7 @@ void Front::on_client_sent(core::Completion&, const core::Outcome& outcome) noex
 void Front::on_store_sent(core::Completion&, const core::Outcome& outcome) noexcept {
   if (state_ == State::passing) {
     if (tls_ != nullptr) {
-      server_.counters().mailbox_bytes_to_stores.add(tls_->plain().size());
+      count(store_, tls_->plain().size());
       tls_->consume(tls_->plain().size());
       if (outcome.result < 0) broke(store_);
     } else {

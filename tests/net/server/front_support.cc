@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 #include <utility>
 
@@ -69,6 +70,24 @@ void StorePeer::send(std::string_view octets) {
   }
 }
 
+std::size_t StorePeer::send_until_blocked(std::string_view octets) {
+  const timeval brief{0, 500'000};
+  setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &brief, sizeof brief);
+  std::size_t sent = 0;
+  while (sent < octets.size()) {
+    const ssize_t n = ::send(socket_, octets.data() + sent, std::min<std::size_t>(octets.size() - sent, 65536), MSG_NOSIGNAL);
+    if (n <= 0) break;
+    sent += static_cast<std::size_t>(n);
+  }
+  wait_patiently();
+  return sent;
+}
+
+void StorePeer::wait_patiently() {
+  const timeval limit{100, 0};
+  setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+}
+
 void StorePeer::shut() { ::shutdown(socket_, SHUT_WR); }
 
 void StorePeer::reset() {
@@ -85,6 +104,22 @@ void StorePeer::greet_pop3() {
 
 void StorePeer::greet_imap() {
   send("* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ IDLE AUTH=PLAIN] Store ready.\r\n");
+}
+
+void StorePeer::take_login_pop3() {
+  greet_pop3();
+  EXPECT_EQ(line(), "USER anna@example.net");
+  send("+OK\r\n");
+  EXPECT_EQ(line(), "PASS secret");
+  send("+OK Logged in.\r\n");
+}
+
+void StorePeer::take_login_imap() {
+  greet_imap();
+  const std::string login = line();
+  const std::string tag = login.substr(0, login.find(' '));
+  EXPECT_EQ(login, tag + " LOGIN \"anna@example.net\" \"secret\"");
+  send(tag + " OK [CAPABILITY IMAP4rev1 IDLE] Logged in.\r\n");
 }
 
 FakeStore::FakeStore(Script script) : script_(std::move(script)), listener_(::socket(AF_INET, SOCK_STREAM, 0)) {
@@ -142,6 +177,45 @@ void FrontServer::TearDown() {
   if (server_ != nullptr) expect_all_gone();
   server_.reset();
   store_.reset();
+}
+
+std::unique_ptr<TestClient> FrontServer::log_in(const std::string& source, std::size_t mailbox) {
+  const policy::MailboxSettings& rules = settings_.mailboxes[mailbox];
+  const bool is_pop3 = rules.protocol == policy::MailboxProtocol::pop3;
+  auto client = std::make_unique<TestClient>(source, server_->mailbox_port(mailbox));
+  if (rules.tls == policy::TlsMode::implicit) {
+    EXPECT_TRUE(client->handshake());
+  }
+  EXPECT_TRUE(client->line().starts_with(is_pop3 ? "+OK" : "* OK"));
+  if (rules.tls == policy::TlsMode::starttls) {
+    EXPECT_TRUE(client->command(is_pop3 ? "STLS" : "s STARTTLS").starts_with(is_pop3 ? "+OK" : "s OK"));
+    EXPECT_TRUE(client->handshake());
+  }
+  if (is_pop3) {
+    EXPECT_TRUE(client->command("USER anna@example.net").starts_with("+OK"));
+    EXPECT_EQ(client->command("PASS secret"), "+OK Logged in.");
+  } else {
+    client->send("a LOGIN anna@example.net secret\r\n");
+    std::string answer = client->line();
+    if (answer.starts_with("* ")) answer = client->line();
+    EXPECT_TRUE(answer.starts_with("a OK")) << answer;
+  }
+  return client;
+}
+
+void FrontServer::await(const std::function<bool(WorkerServer&)>& condition, std::string_view what) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  for (bool is_so = false; !is_so;) {
+    ASSERT_LT(std::chrono::steady_clock::now(), until) << "waited in vain for " << what;
+    server_->await_turn();
+    server_->on_worker([&](WorkerServer& worker) { is_so = condition(worker); });
+  }
+}
+
+std::int64_t FrontServer::client_time() {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return now.tv_sec;
 }
 
 bool FrontServer::is_granted(std::string_view address) {

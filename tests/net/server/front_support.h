@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <future>
 #include <gtest/gtest.h>
 #include <memory>
 #include <mutex>
@@ -28,6 +29,10 @@ class StorePeer {
   // As TestClient has them.
   std::string line();
   void send(std::string_view octets);
+  // Until not one more was taken for half a second; returns how many were.
+  std::size_t send_until_blocked(std::string_view octets);
+  // From now on a send waits for a slow reader as long as the test does.
+  void wait_patiently();
   // Exactly so many octets; fewer at the end of the stream.
   std::string octets(std::size_t count);
   // Nothing more comes.
@@ -39,6 +44,9 @@ class StorePeer {
   // Through the front's set-up, up to a login. A POP3 store of few capabilities, an IMAP store with SASL-IR.
   void greet_pop3();
   void greet_imap();
+  // ... and through a login of anna@example.net that is taken.
+  void take_login_pop3();
+  void take_login_imap();
 
  private:
   bool receive();
@@ -80,7 +88,13 @@ class FrontServer : public testing::Test {
   void store_script(FakeStore::Script script) { store_ = std::make_unique<FakeStore>(std::move(script)); }
   policy::MailboxSettings& mailbox() { return settings_.mailboxes[0]; }
   void start(TestServerOptions options = {});
+  // A client that has greeted and logged in.
+  std::unique_ptr<TestClient> log_in(const std::string& source = "127.0.0.1", std::size_t mailbox = 0);
+  // Waits until the worker's state is so.
+  void await(const std::function<bool(WorkerServer&)>& condition, std::string_view what);
   [[nodiscard]] bool is_granted(std::string_view address);
+  // The table's clock, seconds.
+  [[nodiscard]] static std::int64_t client_time();
   // Nothing is left of any connection.
   void expect_all_gone();
 

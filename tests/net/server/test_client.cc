@@ -100,6 +100,48 @@ std::string TestClient::command(std::string_view text) {
   return answer;
 }
 
+std::string TestClient::octets() {
+  if (tls_ != nullptr) received_ += std::exchange(tls_->read(), {});
+  while (received_.empty() && receive()) {
+  }
+  return std::exchange(received_, {});
+}
+
+std::size_t TestClient::send_until_blocked(std::string_view octets) {
+  const timeval brief{0, 500'000};
+  setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &brief, sizeof brief);
+  constexpr std::size_t kSlice = 16384;
+  std::size_t sent = 0;
+  while (sent < octets.size() && blocked_.empty()) {
+    const std::string_view slice = octets.substr(sent, kSlice);
+    if (tls_ != nullptr) tls_->write(slice);
+    blocked_ = tls_ != nullptr ? tls_->take() : std::string(slice);
+    sent += slice.size();
+    while (!blocked_.empty()) {
+      const ssize_t n = ::send(socket_, blocked_.data(), blocked_.size(), MSG_NOSIGNAL);
+      if (n <= 0) break;
+      blocked_.erase(0, static_cast<std::size_t>(n));
+    }
+  }
+  const timeval limit{10, 0};
+  setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  return sent;
+}
+
+void TestClient::send_rest(std::string_view octets, std::size_t sent) {
+  send_raw(std::exchange(blocked_, {}));
+  send(octets.substr(sent));
+}
+
+void TestClient::close_output() {
+  if (tls_ != nullptr) {
+    tls_->shut();
+    send_raw(tls_->take());
+  } else {
+    shut();
+  }
+}
+
 void TestClient::shut() { ::shutdown(socket_, SHUT_WR); }
 
 void TestClient::reset() {

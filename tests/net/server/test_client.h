@@ -33,8 +33,15 @@ class TestClient {
   void send_raw(std::string_view octets);
   // What comes next; empty: the end of the stream, or nothing came in time.
   std::string receive_raw();
+  // What comes next, decrypted; empty: the end of the stream, or nothing came in time.
+  std::string octets();
+  // Sends until the server has not taken a single octet for half a second; returns how many were sent. Then send_rest().
+  std::size_t send_until_blocked(std::string_view octets);
+  void send_rest(std::string_view octets, std::size_t sent);
   // Sends no more; the server sees the end of the stream.
   void shut();
+  // The same in the orderly way: with TLS, close_notify.
+  void close_output();
   // Closes with a reset instead of a farewell.
   void reset();
   [[nodiscard]] int socket() const { return socket_; }
@@ -45,6 +52,7 @@ class TestClient {
   int socket_;
   std::unique_ptr<tls::test::Client> tls_;
   std::string received_;
+  std::string blocked_;  // of send_until_blocked(): encrypted, and not sent
   bool timed_out_ = false;
 };
 
