@@ -266,7 +266,9 @@ require("nodemailer").createTransport(options.transport).sendMail(
                        "raw": base64.b64encode(content).decode(),
                        "transport": {"host": "localhost", "port": port, "secure": implicit, "requireTLS": True,
                                      "name": "client.example", "authMethod": mechanism, "auth": auth}}
-            return self.call([node, script, json.dumps(options)], NODE_PATH="/usr/share/nodejs")
+            # Debian's node tries only the first address of "localhost", which may be ::1.
+            return self.call([node, "--dns-result-order=ipv4first", script, json.dumps(options)],
+                             NODE_PATH="/usr/share/nodejs")
 
         self.each_way(("XOAUTH2", "CRAM-MD5", "LOGIN", "PLAIN"), send)
 
