@@ -35,6 +35,7 @@ class Fronts {
   // before the deadline: their mail programs come back.
   void begin_drain(std::int64_t deadline_boot_ns);
   [[nodiscard]] bool is_quiet() const;
+  [[nodiscard]] bool is_empty() const { return first_ == nullptr; }
   void ended(Front& front);
 
   // Are receive buffers scarce? If so, those that slow readers hold up are freed before long.

@@ -336,8 +336,10 @@ void SimNetwork::cancel(SimOperation& operation) {
       operation.ring->finish(operation, -ECANCELED);
       break;
     case OperationKind::send:
-      // One that waits for its reader is taken back; one that is about to leave may leave.
-      if (operation.is_blocked || world_.random().chance(500)) operation.ring->finish(operation, -ECANCELED);
+      // One that waits for its reader is taken back, and tells what it sent; one that is about to leave may leave.
+      if (operation.is_blocked || world_.random().chance(500)) {
+        operation.ring->finish(operation, operation.done != 0 ? static_cast<std::int32_t>(operation.done) : -ECANCELED);
+      }
       break;
     default:
       break;

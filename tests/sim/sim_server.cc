@@ -61,19 +61,32 @@ void SimServer::start_all() {
   for (std::size_t i = 0; i < options_.workers; ++i) {
     mesh_.post(i, {[](void* self, std::uint64_t worker, std::uint64_t) noexcept {
                      auto& server = *static_cast<SimServer*>(self);
-                     for (const core::Endpoint& endpoint : server.options_.settings.services[0].listen) {
-                       const core::Result<int> socket = core::Ring::listen(endpoint);
-                       if (!socket) {
-                         server.failure_ = socket.error().text;
-                         return;
-                       }
-                       server.members_[worker].program->listen(*socket, 0);
-                     }
-                     server.members_[worker].program->start_queue();
-                     ++server.listening_;
+                     server.listen(*server.members_[worker].program);
                    },
                    this, i, 0});
   }
+}
+
+// At the first service's endpoints, and those of all mailboxes.
+void SimServer::listen(net::WorkerServer& program) {
+  const auto listen_at = [this](const std::vector<core::Endpoint>& endpoints, const auto& take) {
+    for (const core::Endpoint& endpoint : endpoints) {
+      const core::Result<int> socket = core::Ring::listen(endpoint);
+      if (!socket) {
+        failure_ = socket.error().text;
+        return false;
+      }
+      take(*socket);
+    }
+    return true;
+  };
+  const policy::Settings& settings = options_.settings;
+  if (!listen_at(settings.services[0].listen, [&](int socket) { program.listen(socket, 0); })) return;
+  for (std::size_t i = 0; i < settings.mailboxes.size(); ++i) {
+    if (!listen_at(settings.mailboxes[i].listen, [&](int socket) { program.listen_mailbox(socket, i); })) return;
+  }
+  program.start_queue();
+  ++listening_;
 }
 
 void SimServer::run(std::size_t index) {
@@ -173,7 +186,7 @@ void SimServer::bury() {
       if (member.program == nullptr) continue;
       net::WorkerServer& program = *member.program;
       if (!program.queue().is_quiet() || !program.lanes().is_quiet() || program.intakes().in_use() != 0 ||
-          program.counters().connections_open.get() != 0) {
+          program.counters().connections_open.get() != 0 || !program.fronts().is_quiet()) {
         return false;
       }
     }

@@ -54,6 +54,9 @@ class SimServer {
   // For messages of failed tests.
   [[nodiscard]] std::string queue_text() const;
 
+  [[nodiscard]] const policy::LoginTable& logins() const { return logins_; }
+  [[nodiscard]] net::WorkerServer& program(std::size_t worker) { return *members_[worker].program; }
+
   void begin_drain(std::int64_t seconds);
   // All workers have drained and are gone.
   [[nodiscard]] bool is_over() const { return ended_ == options_.workers; }
@@ -72,6 +75,7 @@ class SimServer {
   void run(std::size_t index);
   bool create(std::size_t index);
   void start_all();
+  void listen(net::WorkerServer& program);
   [[nodiscard]] bool everybody_drained() const;
   void read_log();
 

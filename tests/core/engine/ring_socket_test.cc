@@ -120,6 +120,81 @@ TEST(RingSocket, RunningOutOfBuffersEndsTheReceiveAndIsRecoveredFrom) {
   EXPECT_EQ(send.result(), static_cast<int>(message.size()));
 }
 
+// One buffer a start, however much there is; the end, which came together with octets, is told as well.
+TEST(RingSocket, ReceivesOnce) {
+  const auto ring = make_ring({.submission_entries = 16, .buffer_count = 4, .buffer_bytes = 1024});
+  Connected pair(*ring);
+  const std::string message = pattern(2'500);
+  Operation send;
+  Operation shutdown;
+  ring->send(pair.client, message, send.completion);
+  ASSERT_TRUE(run_until(*ring, [&] { return send.is_done(); }));
+  ring->shutdown(pair.client, shutdown.completion);
+  ASSERT_TRUE(run_until(*ring, [&] { return shutdown.is_done(); }));
+  std::string got;
+  for (const int expected : {1024, 1024, 452}) {
+    Operation receive;
+    ring->receive_once(pair.server, receive.completion);
+    ASSERT_TRUE(run_until(*ring, [&] { return receive.is_done(); }));
+    ASSERT_EQ(receive.outcomes.size(), 1u);
+    ASSERT_EQ(receive.result(), expected);
+    ASSERT_TRUE(receive.outcomes[0].has_buffer);
+    EXPECT_FALSE(receive.outcomes[0].has_more);
+    EXPECT_EQ(ring->buffers_free(), 3u);
+    got += ring->buffer(receive.outcomes[0].buffer, expected);
+    ring->release_buffer(receive.outcomes[0].buffer);
+  }
+  EXPECT_TRUE(got == message);
+  Operation end;
+  ring->receive_once(pair.server, end.completion);
+  ASSERT_TRUE(run_until(*ring, [&] { return end.is_done(); }));
+  EXPECT_EQ(end.result(), 0);
+  EXPECT_FALSE(end.outcomes[0].has_buffer);
+  EXPECT_EQ(ring->buffers_free(), 4u);
+}
+
+TEST(RingSocket, AReceiveOnceThatWaitsHoldsNoBufferAndCanBeCancelled) {
+  const auto ring = make_ring();
+  Connected pair(*ring);
+  Operation receive;
+  ring->receive_once(pair.server, receive.completion);
+  ring->submit_and_reap(0);
+  EXPECT_EQ(ring->buffers_free(), 8u);
+  ring->cancel(receive.completion);
+  ASSERT_TRUE(run_until(*ring, [&] { return receive.is_done(); }));
+  EXPECT_EQ(receive.result(), -ECANCELED);
+  EXPECT_EQ(ring->buffers_free(), 8u);
+}
+
+// A send that waits for its reader and is taken back tells how much of it left.
+TEST(RingSocket, ACancelledSendTellsWhatItSent) {
+  const auto ring = make_ring();
+  Connected pair(*ring);
+  const std::string message = pattern(64'000'000);
+  Operation send;
+  ring->send(pair.client, message, send.completion);
+  for (int turn = 0; turn < 10; ++turn) ring->submit_and_reap(0);
+  ASSERT_FALSE(send.is_done()) << "more than the sockets hold";
+  ring->cancel(send.completion);
+  ASSERT_TRUE(run_until(*ring, [&] { return send.is_done(); }));
+  ASSERT_GT(send.result(), 0);
+  ASSERT_LT(send.result(), static_cast<int>(message.size()));
+  const auto sent = static_cast<std::size_t>(send.result());
+  // Another send goes on from there.
+  Operation rest;
+  ring->send(pair.client, std::string_view(message).substr(sent), rest.completion);
+  std::string got;
+  Operation receive([&](const Outcome& outcome) {
+    ASSERT_TRUE(outcome.has_buffer);
+    got += ring->buffer(outcome.buffer, outcome.result);
+    ring->release_buffer(outcome.buffer);
+    if (got.size() < message.size()) ring->receive_once(pair.server, receive.completion);
+  });
+  ring->receive_once(pair.server, receive.completion);
+  ASSERT_TRUE(run_until(*ring, [&] { return rest.is_done() && got.size() == message.size(); }));
+  EXPECT_TRUE(got == message);
+}
+
 TEST(RingSocket, SendsAVectorOfSixtyFourPartsWhole) {
   const auto ring = make_ring({.submission_entries = 16, .buffer_count = 16, .buffer_bytes = 16384});
   Connected pair(*ring);

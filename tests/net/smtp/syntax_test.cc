@@ -1,5 +1,6 @@
 // Lines, verbs, parameters, XCLIENT's argument and the PROXY header.
 #include <cctype>
+#include <array>
 #include <gtest/gtest.h>
 #include <string>
 
@@ -171,6 +172,35 @@ TEST(ProxyHeader, Binary) {
   EXPECT_EQ(parse_proxy_header(binary_header(0x21, 0x11, std::string(4080, 'x'))).status, ProxyHeaderStatus::complete);
   EXPECT_EQ(parse_proxy_header(binary_header(0x21, 0x11, std::string(4081, 'x'))).status, ProxyHeaderStatus::malformed);
   EXPECT_EQ(parse_proxy_header(binary_header(0x22, 0x11, body)).status, ProxyHeaderStatus::malformed);
+}
+
+// What we write to a mail store, by the octets of the specification's section 2.2.
+TEST(ProxyHeader, Written) {
+  std::array<char, kProxyHeaderWrittenMax> memory;
+  const auto client = *core::Endpoint::parse("192.0.2.9:40000");
+  const auto server = *core::Endpoint::parse("198.51.100.1:110");
+  const std::string addresses("\xc0\x00\x02\x09\xc6\x33\x64\x01\x9c\x40\x00\x6e", 12);
+  EXPECT_EQ(write_proxy_header(client, server, {}, memory), binary_header(0x21, 0x11, addresses));
+
+  // PP2_TYPE_SSL (2.2.6), 39 octets: encrypted, no certificate verified, the version, the cipher.
+  const std::string encrypted(write_proxy_header(client, server, {"TLSv1.3", "TLS_AES_128_GCM_SHA25"}, memory));
+  const std::string version("\x21\x00\x07TLSv1.3", 10);
+  const std::string cipher("\x23\x00\x15TLS_AES_128_GCM_SHA25", 24);
+  const std::string tls = std::string("\x20\x00\x27\x01\x00\x00\x00\x01", 8) + version + cipher;
+  EXPECT_EQ(encrypted, binary_header(0x21, 0x11, addresses + tls));
+
+  // One of IPv4, one of IPv6: both as IPv6.
+  const auto v6 = *core::Endpoint::parse("[2001:db8::1]:110");
+  const std::string mixed(write_proxy_header(client, v6, {}, memory));
+  EXPECT_EQ(mixed[13], '\x21');
+  EXPECT_EQ(mixed.size(), 16U + 36U);
+  EXPECT_EQ(parse_proxy_header(mixed).client, client) << "::ffff:192.0.2.9 is 192.0.2.9";
+
+  // The longest one fits, and says so itself.
+  const std::string longest(200, 'x');
+  const std::string_view written = write_proxy_header(v6, v6, {longest, longest}, memory);
+  EXPECT_EQ(parse_proxy_header(written).status, ProxyHeaderStatus::complete);
+  EXPECT_EQ(parse_proxy_header(written).bytes, written.size());
 }
 
 // Whatever comes first of a good header, it is never called malformed, and what it asks for is never too much.

@@ -223,6 +223,26 @@ TEST(ServerContexts, TakesMailProtocolsAndNoneButMailProtocols) {
   EXPECT_EQ(chosen({"h2", "esmtp"}), "esmtp");
   EXPECT_EQ(chosen({"h2", "http/1.1"}), std::nullopt);
   EXPECT_EQ(chosen({"SMTP"}), std::nullopt);
+  EXPECT_EQ(chosen({"pop3", "imap"}), std::nullopt);
+}
+
+// A client that was led from one service to another finds out (ALPACA): each has names of its own.
+TEST(ServerContexts, ProtocolsOfMailboxes) {
+  TicketKeys keys;
+  const std::vector<ServiceRules> services = {{.name = "pop3", .client_ca = "", .speaks = Speaks::pop3},
+                                              {.name = "imap", .client_ca = "", .speaks = Speaks::imap}};
+  const ServerContexts contexts = contexts_of({server_certificate({})}, keys, services);
+  const auto works = [&](std::size_t service, const char* protocol) {
+    ClientOptions options;
+    options.protocols = {protocol};
+    return Pair(contexts, service, options).run();
+  };
+  EXPECT_TRUE(works(0, "pop3"));
+  EXPECT_TRUE(works(1, "imap"));
+  EXPECT_FALSE(works(0, "imap"));
+  EXPECT_FALSE(works(1, "pop3"));
+  EXPECT_FALSE(works(0, "smtp"));
+  EXPECT_FALSE(works(1, "http/1.1"));
 }
 
 // Tickets.
