@@ -253,7 +253,7 @@ class Libraries(SubmissionCase):
         node = program("node", "nodejs")
         script = self.file("send.js", b"""
 const options = JSON.parse(process.argv[2]);
-options.transport.tls = {ca: require("fs").readFileSync(options.authority)};
+options.transport.tls = {ca: require("fs").readFileSync(options.authority), servername: "localhost"};
 require("nodemailer").createTransport(options.transport).sendMail(
     {envelope: options.envelope, raw: Buffer.from(options.raw, "base64")},
     error => { if (error) { console.error(error); process.exit(1); } });
@@ -264,11 +264,9 @@ require("nodemailer").createTransport(options.transport).sendMail(
                     {"user": USER, "pass": PASSWORD})
             options = {"authority": self.authority_file, "envelope": {"from": USER, "to": [RECIPIENT]},
                        "raw": base64.b64encode(content).decode(),
-                       "transport": {"host": "localhost", "port": port, "secure": implicit, "requireTLS": True,
+                       "transport": {"host": "127.0.0.1", "port": port, "secure": implicit, "requireTLS": True,
                                      "name": "client.example", "authMethod": mechanism, "auth": auth}}
-            # Debian's node tries only the first address of "localhost", which may be ::1.
-            return self.call([node, "--dns-result-order=ipv4first", script, json.dumps(options)],
-                             NODE_PATH="/usr/share/nodejs")
+            return self.call([node, script, json.dumps(options)], NODE_PATH="/usr/share/nodejs")
 
         self.each_way(("XOAUTH2", "CRAM-MD5", "LOGIN", "PLAIN"), send)
 

@@ -6,6 +6,8 @@ import sys
 import tempfile
 import unittest
 
+from . import environment
+
 
 class Case(unittest.TestCase):
     maxDiff = 4000
@@ -48,4 +50,5 @@ class Case(unittest.TestCase):
 
 def main():
     """Runs the file's tests; `-v` and test names work as with unittest."""
+    environment.take_private_network()
     unittest.main(module="__main__", verbosity=2)
