@@ -184,7 +184,7 @@ Filled<Table>& filled(std::size_t machines) {
 // machines few of the answers are in a cache.
 template <typename Table>
 std::vector<typename Table::Question> questions_for(std::size_t machines, bool hit, int thread) {
-  const std::size_t count = machines > 100'000 ? kBatch * 40'000 : kBatch * 600;
+  const std::size_t count = machines > 100'000 ? kBatch * 40'000 : kBatch * 200;
   std::mt19937_64 random(static_cast<std::uint64_t>(thread) + 7);
   std::vector<typename Table::Question> questions;
   questions.reserve(count);
