@@ -134,6 +134,7 @@ class Ring {
   [[nodiscard]] std::string_view buffer(std::uint16_t id, std::int32_t octets) const;
   void release_buffer(std::uint16_t id);
   [[nodiscard]] std::uint32_t buffers_free() const;
+  [[nodiscard]] std::uint32_t buffer_bytes() const;  // of each
 
   // --- sockets made and asked without waiting -------------------------------------------------------------------
   // Listener: SO_REUSEADDR, SO_REUSEPORT, IPV6_V6ONLY, backlog 4096, close-on-exec; blocking, since

@@ -50,7 +50,7 @@ class TlsChannel {
   // A whole record's plaintext, room for a flight of the handshake or a batch of replies, and for much at once.
   static constexpr std::size_t kPlainBytes = 16384;
   static constexpr std::size_t kOutputBytes = 8192;
-  static constexpr std::size_t kBulkBytes = 32768;
+  static constexpr std::size_t kBulkBytes = core::BlockPool::kLargest;
 
   struct Block {
     char* memory = nullptr;

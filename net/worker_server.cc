@@ -276,7 +276,8 @@ bool WorkerServer::flush() noexcept {
   spool_->flush(now());
   for (const auto& spool : adopted_) spool->flush(now());
   counters_.log_lines_dropped.set(log_.dropped());
-  return !queue_->has_work() && !lanes_->has_work();
+  const bool is_passed_on = fronts_->flush();
+  return is_passed_on && !queue_->has_work() && !lanes_->has_work();
 }
 
 std::uint64_t WorkerServer::session_pool_bytes() { return kSessionPoolBytes; }

@@ -457,6 +457,8 @@ void Ring::release_buffer(std::uint16_t id) {
   self.give_buffer(id);
 }
 
+std::uint32_t Ring::buffer_bytes() const { return implementation_->buffer_bytes; }
+
 std::uint32_t Ring::buffers_free() const {
   return implementation_->buffer_count - implementation_->buffers_lent;
 }

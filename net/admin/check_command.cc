@@ -39,6 +39,7 @@ std::vector<admin::MemoryBound> memory_bounds(const policy::Settings& settings) 
       {"receive buffers, a worker", workers * ring.buffer_count * ring.buffer_bytes},
       {"spool commit buffers, a worker", workers * WorkerServer::spool_buffer_bytes()},
       {"session replies and envelopes, a worker", workers * WorkerServer::session_pool_bytes()},
+      {"POP3/IMAP logins and octets under way, a worker", settings.mailboxes.empty() ? 0 : workers * Fronts::pool_bytes()},
   };
 }
 

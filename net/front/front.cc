@@ -52,9 +52,9 @@ Front::~Front() {
   client_.held.wipe_all(server_.links(), server_.ring());  // a login that nobody waited for may be in it
   store_.held.clear(server_.links(), server_.ring());
   for (Side* side : {&client_, &store_}) {
-    if (side->copy != nullptr) server_.session_pool().give_back(side->copy, core::BlockPool::kLargest);
+    if (side->copy != nullptr) server_.fronts().pool().give_back(side->copy, core::BlockPool::kLargest);
   }
-  if (header_ != nullptr) server_.session_pool().give_back(header_, smtp::kProxyHeaderBytesMax);
+  if (header_ != nullptr) server_.fronts().pool().give_back(header_, smtp::kProxyHeaderBytesMax);
   end_session();
   if (tls_ != nullptr) server_.tls_channels().destroy(tls_);
   if (is_machine_counted_) server_.shared().machines.leave(client_at_.address);
@@ -88,7 +88,7 @@ void Front::read_proxy_header() {
     }
     if (header.status == smtp::ProxyHeaderStatus::need_more) {
       if (header_ == nullptr) {
-        header_ = server_.session_pool().take(smtp::kProxyHeaderBytesMax);
+        header_ = server_.fronts().pool().take(smtp::kProxyHeaderBytesMax);
         if (header_ == nullptr) return end_now();
         taken = input.copy(header_, smtp::kProxyHeaderBytesMax);
       }
@@ -107,7 +107,7 @@ void Front::read_proxy_header() {
 void Front::admit() {
   const core::IpAddress& machine = client_at_.address;
   if (header_ != nullptr) {
-    server_.session_pool().give_back(std::exchange(header_, nullptr), smtp::kProxyHeaderBytesMax);
+    server_.fronts().pool().give_back(std::exchange(header_, nullptr), smtp::kProxyHeaderBytesMax);
   }
   const policy::MailboxSettings& rules = server_.settings().mailboxes[mailbox_];
   if (!server_.snapshot().admits(mailbox_, machine)) {
@@ -163,6 +163,7 @@ void Front::arm(Side& side) {
 }
 
 void Front::take_received(Side& side, const core::Outcome& outcome) {
+  side.has_more = outcome.has_buffer && static_cast<std::uint32_t>(outcome.result) == server_.ring().buffer_bytes();
   if (outcome.has_buffer) {
     const bool is_wanted = state_ != State::lingering && state_ != State::flushing && state_ != State::closing;
     if (is_wanted) {

@@ -12,7 +12,7 @@ void Front::begin_handshake() {
   tls_wanted_ = false;
   const Snapshot& snapshot = server_.snapshot();
   if (snapshot.tls) {
-    tls_ = server_.tls_channels().make(*snapshot.tls, snapshot.tls_index_of(mailbox_), server_.now(), server_.session_pool());
+    tls_ = server_.tls_channels().make(*snapshot.tls, snapshot.tls_index_of(mailbox_), server_.now(), server_.fronts().pool());
   }
   if (tls_ == nullptr) {
     server_.counters().connections_shed.add();
@@ -93,6 +93,7 @@ void Front::pass_up_encrypted() {
 void Front::pass_down_encrypted() {
   if (client_.send.in_flight) return;
   if (client_.output_ended) return consume(store_, SIZE_MAX);
+  if (waits_for_more(store_)) return;
   std::size_t passed = 0;
   while (!next_of(store_).empty()) {
     const std::size_t taken = tls_->send(next_of(store_));

@@ -9,6 +9,7 @@ namespace {
 
 using core::kNanosecondsPerMillisecond;
 
+constexpr std::size_t kPoolBytes = 64u << 20;
 constexpr std::int64_t kReliefTickNanoseconds = 100 * kNanosecondsPerMillisecond;
 constexpr std::int64_t kSlowNanoseconds = 500 * kNanosecondsPerMillisecond;  // a send this old waits for a slow reader
 
@@ -32,6 +33,7 @@ std::string_view refusal_line(policy::MailboxProtocol protocol, FrontRefusal why
 
 Fronts::Fronts(WorkerServer& server)
     : server_(server),
+      pool_(server.settings().mailboxes.empty() ? core::BlockPool::kLargest : kPoolBytes),
       fronts_(server.settings().limits.connections),
       relief_(core::timer_handler<&Fronts::on_relief>, this) {}
 
@@ -77,6 +79,8 @@ void Fronts::accepted(int socket, std::size_t mailbox) {
 }
 
 void Fronts::ended(Front& front) {
+  std::replace(deferred_.begin(), deferred_.end(), &front, static_cast<Front*>(nullptr));
+  std::replace(flushing_.begin(), flushing_.end(), &front, static_cast<Front*>(nullptr));
   (front.previous == nullptr ? first_ : front.previous->next) = front.next;
   if (front.next != nullptr) front.next->previous = front.previous;
   fronts_.destroy(&front);
@@ -97,6 +101,17 @@ bool Fronts::is_quiet() const {
   return first_ == nullptr &&
          std::all_of(listeners_.begin(), listeners_.end(), [](const auto& listener) { return listener->is_quiet(); });
 }
+
+bool Fronts::flush() {
+  flushing_.swap(deferred_);
+  for (Front* front : flushing_) {
+    if (front != nullptr && front->flush_deferred()) deferred_.push_back(front);
+  }
+  flushing_.clear();
+  return deferred_.empty();
+}
+
+std::uint64_t Fronts::pool_bytes() { return kPoolBytes; }
 
 bool Fronts::buffers_scarce() {
   const bool is_scarce = server_.ring().buffers_free() < server_.links().links.size() / 4;

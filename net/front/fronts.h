@@ -38,6 +38,14 @@ class Fronts {
   [[nodiscard]] bool is_empty() const { return first_ == nullptr; }
   void ended(Front& front);
 
+  // Once a turn, last: sends what was put off. False: there is more, so that the worker must not sleep.
+  [[nodiscard]] bool flush();
+  // This front's flush_deferred() is called in this turn's flush() and the following ones, until it returns false.
+  void defer(Front& front) { deferred_.push_back(&front); }
+  // Sessions, TLS and octets under way: of its own, so that clients of mailboxes leave SMTP's memory alone.
+  [[nodiscard]] core::BlockPool& pool() { return pool_; }
+  static std::uint64_t pool_bytes();  // for `check`: what one worker has
+
   // Are receive buffers scarce? If so, those that slow readers hold up are freed before long.
   [[nodiscard]] bool buffers_scarce();
 
@@ -46,8 +54,11 @@ class Fronts {
   void on_relief(core::Timer&) noexcept;
 
   WorkerServer& server_;
+  core::BlockPool pool_;
   core::SlotPool<Front> fronts_;
   Front* first_ = nullptr;
+  std::vector<Front*> deferred_;
+  std::vector<Front*> flushing_;  // kept: flush() swaps it with the above
   std::vector<std::unique_ptr<Listener>> listeners_;
   core::Timer relief_;
 };

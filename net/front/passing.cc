@@ -39,6 +39,25 @@ void Front::pass() {
   arm(store_);
 }
 
+// True: the next receive is under way and will bring more before long, or else flush_deferred() ends the wait.
+bool Front::waits_for_more(const Side& from) {
+  if (!from.has_more || has_waited_ || from.held.is_full() || from.input_ended || from.copy != nullptr) return false;
+  if (!std::exchange(is_deferred_, true)) server_.fronts().defer(*this);
+  is_fresh_ = true;
+  return true;
+}
+
+// The turn in which it was put off does not count: what was asked for then could not come yet.
+bool Front::flush_deferred() {
+  if (std::exchange(is_fresh_, false)) return true;
+  is_deferred_ = false;
+  if (state_ != State::passing) return false;
+  has_waited_ = true;
+  pass();
+  has_waited_ = false;
+  return false;
+}
+
 // One send takes all that is held, from the buffers that it was received into.
 void Front::forward(Side& from, Side& to) {
   if (to.send.in_flight) return;
@@ -47,6 +66,7 @@ void Front::forward(Side& from, Side& to) {
     if (from.input_ended) end_output(to);
     return;
   }
+  if (waits_for_more(from)) return;
   to.send_since_ns = server_.now().boot_ns;
   if (from.copy != nullptr) return server_.ring().send(to.socket, next_of(from), to.send);
   const std::size_t buffers = from.held.gather(server_.links(), server_.ring(), to.parts);
@@ -94,7 +114,7 @@ void Front::consume(Side& from, std::size_t octets) {
   if (from.copy != nullptr) {
     from.copy_begin += static_cast<std::uint32_t>(std::min<std::size_t>(octets, from.copy_end - from.copy_begin));
     if (from.copy_begin == from.copy_end) {
-      server_.session_pool().give_back(std::exchange(from.copy, nullptr), core::BlockPool::kLargest);
+      server_.fronts().pool().give_back(std::exchange(from.copy, nullptr), core::BlockPool::kLargest);
     }
     if (octets != SIZE_MAX) return;
   }
@@ -124,7 +144,7 @@ void Front::relieve(std::int64_t before_ns) {
 // All that is held of a side goes on from a block, but for the first `sent` octets.
 void Front::copy_out(Side& from, std::size_t sent) {
   static_assert(HeldInput::kHeldMax * core::RingOptions{}.buffer_bytes <= core::BlockPool::kLargest);
-  from.copy = server_.session_pool().take(core::BlockPool::kLargest);
+  from.copy = server_.fronts().pool().take(core::BlockPool::kLargest);
   if (from.copy == nullptr) {
     server_.counters().connections_shed.add();
     return end_now();

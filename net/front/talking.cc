@@ -21,7 +21,7 @@ using mailbox::Event;
 void Front::begin_session() {
   static_assert(sizeof(mailbox::Pop3Session) <= kSessionBytes && sizeof(mailbox::ImapSession) <= kSessionBytes);
   const policy::MailboxSettings& rules = server_.settings().mailboxes[mailbox_];
-  void* memory = server_.session_pool().take(kSessionBytes);
+  void* memory = server_.fronts().pool().take(kSessionBytes);
   if (memory == nullptr) {
     server_.counters().connections_shed.add();
     return end_now();
@@ -47,17 +47,17 @@ void Front::begin_session() {
 void Front::end_session() {
   if (outputs_ != nullptr) {
     outputs_->~Outputs();
-    server_.session_pool().give_back(reinterpret_cast<char*>(std::exchange(outputs_, nullptr)), kOutputBytes);
+    server_.fronts().pool().give_back(reinterpret_cast<char*>(std::exchange(outputs_, nullptr)), kOutputBytes);
   }
   if (session_ == nullptr) return;
   session_->~MailboxSession();
-  server_.session_pool().give_back(reinterpret_cast<char*>(std::exchange(session_, nullptr)), kSessionBytes);
+  server_.fronts().pool().give_back(reinterpret_cast<char*>(std::exchange(session_, nullptr)), kSessionBytes);
 }
 
 bool Front::take_outputs() {
   static_assert(sizeof(Outputs) <= kOutputBytes);
   if (outputs_ != nullptr) return true;
-  void* memory = server_.session_pool().take(kOutputBytes);
+  void* memory = server_.fronts().pool().take(kOutputBytes);
   if (memory == nullptr) {
     server_.counters().connections_shed.add();
     return false;
@@ -71,7 +71,7 @@ void Front::release_outputs() {
   if (outputs_ == nullptr || is_connecting_ || client_.send.in_flight || store_.send.in_flight) return;
   if (!outputs_->to_client.empty() || !outputs_->to_store.empty()) return;
   outputs_->~Outputs();
-  server_.session_pool().give_back(reinterpret_cast<char*>(std::exchange(outputs_, nullptr)), kOutputBytes);
+  server_.fronts().pool().give_back(reinterpret_cast<char*>(std::exchange(outputs_, nullptr)), kOutputBytes);
 }
 
 // --- the session ---------------------------------------------------------------------------------------------------

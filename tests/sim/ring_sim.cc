@@ -323,6 +323,10 @@ void Ring::release_buffer(std::uint16_t id) {
   POSTERN_SIM_POISON(self.buffer_memory(id), self.options.buffer_bytes);
 }
 
+std::uint32_t Ring::buffer_bytes() const {
+  return implementation_->options.buffer_bytes;
+}
+
 std::uint32_t Ring::buffers_free() const {
   return static_cast<std::uint32_t>(implementation_->free_buffers.size());
 }

@@ -418,7 +418,7 @@ void Scene::run() {
   }
   EXPECT_EQ(world.run([this] { return server.program(0).fronts().is_empty(); }, {.seconds = 4'000}), RunEnd::condition);
   EXPECT_EQ(server.program(0).ring().buffers_free(), 64u);
-  EXPECT_EQ(server.program(0).session_pool().used_bytes(), 0u);
+  EXPECT_EQ(server.program(0).fronts().pool().used_bytes(), 0u);
   server.begin_drain(10);
   EXPECT_EQ(world.run([this] { return server.is_over(); }, {.seconds = 60}), RunEnd::condition);
   EXPECT_TRUE(server.ended_quietly());

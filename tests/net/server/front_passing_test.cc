@@ -103,7 +103,7 @@ TEST_P(Passing, AClientThatDoesNotReadHoldsTheStoreBack) {
   EXPECT_LT(held_at.get_future().get(), down.size()) << "the store could send everything to nobody";
   server_->on_worker([](WorkerServer& worker) {
     EXPECT_GE(worker.ring().buffers_free(), kRingBuffers - HeldInput::kHeldMax - 1);
-    EXPECT_LE(worker.session_pool().used_bytes(), 2U * 65536U);
+    EXPECT_LE(worker.fronts().pool().used_bytes(), 2U * 65536U);
   });
   // The other direction is not held up by this one.
   client->send("NOOP\r\n");
@@ -128,7 +128,7 @@ TEST_P(Passing, AStoreThatDoesNotReadHoldsTheClientBack) {
   EXPECT_LT(sent, up.size());
   server_->on_worker([](WorkerServer& worker) {
     EXPECT_GE(worker.ring().buffers_free(), kRingBuffers - HeldInput::kHeldMax - 1);
-    EXPECT_LE(worker.session_pool().used_bytes(), 2U * 65536U);
+    EXPECT_LE(worker.fronts().pool().used_bytes(), 2U * 65536U);
   });
   go_on.set_value();
   client->send_rest(up, sent);
@@ -150,7 +150,7 @@ TEST_P(Passing, AnIdleConnectionHoldsNothing) {
   server_->on_worker([](WorkerServer& worker) {
     EXPECT_EQ(worker.counters().mailbox_connections_open.get(), static_cast<std::uint64_t>(kClients));
     EXPECT_EQ(worker.ring().buffers_free(), kRingBuffers);
-    EXPECT_EQ(worker.session_pool().used_bytes(), 0U);
+    EXPECT_EQ(worker.fronts().pool().used_bytes(), 0U);
     EXPECT_LE(sizeof(Front), 1024U);
   });
   for (const auto& client : clients) EXPECT_EQ(client->command("NOOP"), "+OK");

@@ -236,6 +236,7 @@ void FrontServer::expect_all_gone() {
   expect_nothing_held(*server_);
   server_->on_worker([](WorkerServer& worker) {
     EXPECT_EQ(worker.ring().buffers_free(), 128U) << "receive buffers were not given back";
+    EXPECT_EQ(worker.fronts().pool().used_bytes(), 0U);
     EXPECT_EQ(worker.shared().connections_open.load(), 0U);
   });
 }

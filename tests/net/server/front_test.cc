@@ -538,14 +538,14 @@ TEST_F(FrontServer, PasswordsAreWiped) {
     EXPECT_EQ(client.line(), "+OK Logged in.");
   }
   expect_all_gone();
+#if !defined(__SANITIZE_ADDRESS__)  // there what was given back must not be read
   server_->on_worker([](WorkerServer& worker) {
     for (std::uint16_t id = 0; id < 128; ++id) {
-#if !defined(__SANITIZE_ADDRESS__)  // there what was given back must not be read
       const std::string_view octets = worker.ring().buffer(id, 16384);
       EXPECT_EQ(octets.find("tulip-kettle"), std::string_view::npos) << "in receive buffer " << id;
-#endif
     }
   });
+#endif
   for (const std::string& line : server_->logged("")) EXPECT_FALSE(line.contains("tulip")) << line;
 }
 
