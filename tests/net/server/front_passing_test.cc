@@ -51,7 +51,7 @@ class Passing : public FrontServer, public testing::WithParamInterface<TlsMode> 
 TEST_P(Passing, MuchGoesBothWaysAtOnce) {
   const std::string down = stream(20'000'000, 1);
   const std::string up = stream(10'000'000, 2);
-  store_script([&](StorePeer& store) {
+  const auto store_end = local_script([&](StorePeer& store) {
     store.take_login_pop3();
     std::thread sender([&] { store.send(down); });
     EXPECT_TRUE(store.octets(up.size()) == up) << "what the client sent";
@@ -89,7 +89,7 @@ TEST_P(Passing, MuchGoesBothWaysAtOnce) {
 TEST_P(Passing, AClientThatDoesNotReadHoldsTheStoreBack) {
   const std::string down = stream(64'000'000, 3);
   std::promise<std::size_t> held_at;
-  store_script([&](StorePeer& store) {
+  const auto store_end = local_script([&](StorePeer& store) {
     store.take_login_pop3();
     EXPECT_EQ(store.line(), "RETR 1");
     const std::size_t sent = store.send_until_blocked(down);
@@ -114,7 +114,7 @@ TEST_P(Passing, AClientThatDoesNotReadHoldsTheStoreBack) {
 TEST_P(Passing, AStoreThatDoesNotReadHoldsTheClientBack) {
   const std::string up = stream(64'000'000, 4);
   std::promise<void> go_on;
-  store_script([&](StorePeer& store) {
+  const auto store_end = local_script([&](StorePeer& store) {
     store.take_login_pop3();
     store.send("+OK go\r\n");
     go_on.get_future().wait();
@@ -161,7 +161,7 @@ TEST_P(Passing, AnIdleConnectionHoldsNothing) {
 
 TEST_P(Passing, TheStoresEndComesBehindItsLastOctet) {
   const std::string down = stream(3'000'000, 5);
-  store_script([&](StorePeer& store) {
+  const auto store_end = local_script([&](StorePeer& store) {
     store.take_login_pop3();
     store.send(down);
     store.shut();
@@ -177,7 +177,7 @@ TEST_P(Passing, TheStoresEndComesBehindItsLastOctet) {
 
 TEST_P(Passing, TheClientsEndComesBehindItsLastOctet) {
   const std::string up = stream(3'000'000, 6);
-  store_script([&](StorePeer& store) {
+  const auto store_end = local_script([&](StorePeer& store) {
     store.take_login_pop3();
     EXPECT_TRUE(store.octets(up.size()) == up);
     EXPECT_TRUE(store.ended());
@@ -220,7 +220,7 @@ TEST_P(Passing, AClientThatIsLost) {
 // In the middle of a large mail, which nobody takes any more.
 TEST_P(Passing, AClientThatIsLostWhileMuchIsOnItsWay) {
   const std::string down = stream(64'000'000, 7);
-  store_script([&](StorePeer& store) {
+  const auto store_end = local_script([&](StorePeer& store) {
     store.take_login_pop3();
     store.send(down);
   });
@@ -266,7 +266,7 @@ TEST_P(Passing, WhatCameWithTheLoginIsPassedOn) {
 TEST_P(Passing, SlowReadersDoNotTakeAllReceiveBuffers) {
   constexpr std::size_t kSlow = 50;
   const std::string down = stream(12'000'000, 8);
-  store_script([&](StorePeer& store) {
+  const auto store_end = local_script([&](StorePeer& store) {
     store.greet_pop3();
     EXPECT_EQ(store.line(), "USER anna@example.net");
     store.send("+OK\r\n");
@@ -307,7 +307,7 @@ TEST_F(FrontServer, ADrainLetsFinishWhatIsUnderWay) {
   const std::string down = stream(30'000'000, 9);
   std::promise<void> draining;
   std::shared_future<void> is_draining(draining.get_future());
-  store_script([&](StorePeer& store) {
+  const auto store_end = local_script([&](StorePeer& store) {
     store.greet_pop3();
     if (store.line() == "(closed)") return;
     store.send("+OK\r\n");

@@ -86,6 +86,15 @@ class FrontServer : public testing::Test {
   void TearDown() override;
 
   void store_script(FakeStore::Script script) { store_ = std::make_unique<FakeStore>(std::move(script)); }
+  // For a script that has the test's locals by reference: at the end of the scope waits for the script's.
+  struct StoreEnd {
+    std::unique_ptr<FakeStore>& store;
+    ~StoreEnd() { store.reset(); }
+  };
+  [[nodiscard]] StoreEnd local_script(FakeStore::Script script) {
+    store_script(std::move(script));
+    return {store_};
+  }
   policy::MailboxSettings& mailbox() { return settings_.mailboxes[0]; }
   void start(TestServerOptions options = {});
   // A client that has greeted and logged in.

@@ -125,7 +125,7 @@ TEST_F(FrontServer, AMasterUserGrantsNothing) {
 // A client that hangs up before it is told is not let in.
 TEST_F(FrontServer, AClientThatIsGoneBeforeTheAnswerGetsNothing) {
   std::promise<void> gone;
-  store_script([&](StorePeer& store) {
+  const auto store_end = local_script([&](StorePeer& store) {
     store.greet_pop3();
     store.line();
     store.send("+OK\r\n");
@@ -266,7 +266,7 @@ TEST_F(FrontServer, TheStoreIsToldTheClientByAProxyHeader) {
   for (policy::MailboxSettings& each : settings_.mailboxes) each.store_proxy_protocol = true;
   std::promise<std::string> headers[2];
   std::atomic<int> connections{0};
-  store_script([&](StorePeer& store) {
+  const auto store_end = local_script([&](StorePeer& store) {
     const int number = connections.fetch_add(1);
     std::string header = store.octets(16);
     const std::size_t length = static_cast<unsigned char>(header[14]) << 8 | static_cast<unsigned char>(header[15]);
@@ -362,7 +362,7 @@ TEST_F(FrontServer, LogsInByTls) {
     settings_.mailboxes[i].protocol = i < 2 ? MailboxProtocol::pop3 : MailboxProtocol::imap;
   }
   std::atomic<int> connections{0};
-  store_script([&](StorePeer& store) {
+  const auto store_end = local_script([&](StorePeer& store) {
     connections.fetch_add(1) < 2 ? store.take_login_pop3() : store.take_login_imap();
     EXPECT_EQ(store.line(), "x NOOP");
     store.send("x OK\r\n");
