@@ -1,6 +1,7 @@
 """What the comparisons share: a folder of their own, a peer's fair settings, and the CPU time of a process tree."""
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -36,6 +37,12 @@ class Scratch:
         for each in reversed(self.programs):
             each.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def own_memory(pid: int) -> int:
+    """Octets of a process that are its own, not shared, not a file's."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return int(re.search(r"Pss_Anon:\s+(\d+) kB", file.read()).group(1)) * 1024
 
 
 def descendants(pid: int) -> list[int]:

@@ -9,20 +9,14 @@ to the last one, so that pools which grow once do not count as a connection's. T
 
 import argparse
 import os
-import re
 import resource
 import ssl
 import socket
 
-from common import Scratch
+from common import Scratch, own_memory
 
 from harness.certificates import Authority, untrusting_context
 from harness.postern import Postern, submission_services
-
-
-def own_memory(pid: int) -> int:
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        return int(re.search(r"Pss_Anon:\s+(\d+) kB", file.read()).group(1)) * 1024
 
 
 def connect(context: ssl.SSLContext, port: int, number: int) -> ssl.SSLSocket:
