@@ -99,12 +99,14 @@ bool ImapSession::greeted_by_store(std::string_view line, Turn& turn) {
   if (equals_ignoring_case(status, "BYE")) return give_up_store(CloseReason::store_refused, turn);
   if (!equals_ignoring_case(status, "OK")) return give_up_store(CloseReason::store_garbage, turn);
   const std::string_view code = take_code(line);
-  if (!starts_ignoring_case(code, kCapability)) {
-    ask_capabilities(turn);
-    return false;
+  if (starts_ignoring_case(code, kCapability)) {
+    capabilities_.take_imap(code.substr(kCapability.size()));
+    return capabilities_told(turn);
   }
-  capabilities_.take_imap(code.substr(kCapability.size()));
-  return capabilities_told(turn);
+  // Dovecot asks for patience in these words when its authentication is slow to start; the greeting follows.
+  if (starts_ignoring_case(line, "Waiting for authentication process")) return false;
+  ask_capabilities(turn);
+  return false;
 }
 
 bool ImapSession::take_setup_line(std::string_view line, Turn& turn) {

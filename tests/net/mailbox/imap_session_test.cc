@@ -216,6 +216,16 @@ TEST(ImapStore, SaysNothingUnasked) {
          "close store-unasked\n");
 }
 
+// Dovecot does, when its authentication is slow to start.
+TEST(ImapStore, GreetsTwice) {
+  const std::string waiting = "* OK Waiting for authentication process to respond..\r\n";
+  const std::string ready = "* OK [CAPABILITY IMAP4rev1 SASL-IR] Store ready.\r\n";
+  const std::string greeting = "* OK [CAPABILITY IMAP4rev1 SASL-IR] Postern IMAP server ready\r\n";
+  Scenario played = scenario();
+  played.store = {waiting + ready};
+  expect(played, greeting, "", "");
+}
+
 TEST(ImapStore, TalksWithoutEnd) {
   Scenario played = scenario({"a LOGIN anna secret\r\n"});
   std::string endless;
