@@ -102,6 +102,7 @@ core::Result<std::string> send_message(const core::Endpoint& server) {
         words = fmt::format("{} {}", step.result.code, step.result.text);
         break;
       case smtp::ClientEvent::need_input:
+      case smtp::ClientEvent::start_tls:  // not asked for
       case smtp::ClientEvent::flush: {
         open = flush();
         if (!open || step.event == smtp::ClientEvent::flush) break;

@@ -142,6 +142,7 @@ bool Outbound::handle(const smtp::ClientStep& step) {
     case ClientEvent::need_input:
       return true;
     case ClientEvent::flush:
+    case ClientEvent::start_tls:  // not asked for
       return false;
     case ClientEvent::ready:
       if (!was_ready_) {

@@ -1,7 +1,7 @@
 // Duty: the cursor of what was sent: writes each command of the session once, in order, as far as the peer's
 // extensions and the room in `out` allow. Invariants: without PIPELINING at most one command is unanswered;
 // with it (RFC 2920 section 3.1) RSET, MAIL, RCPT and, last, DATA
-//   go out together. EHLO, DATA, "." and BDAT are never followed by anything before their reply.
+//   go out together. EHLO, STARTTLS, DATA, "." and BDAT are never followed by anything before their reply.
 // Limits: no command is longer than CommandBuffer::kCommandMax. Thread: one.
 #include <algorithm>
 #include <array>
@@ -94,6 +94,7 @@ bool ClientSession::write_commands(CommandBuffer& out) {
   switch (state_) {
     case State::hello:
     case State::old_hello:
+    case State::start_tls:
     case State::nothing:
       break;
     case State::envelope:
@@ -105,11 +106,14 @@ bool ClientSession::write_commands(CommandBuffer& out) {
   CommandLine line;
   if (state_ == State::nothing) {
     line << ".\r\n";  // after the CRLF of DATA: the end of no content
+  } else if (state_ == State::start_tls) {
+    line << "STARTTLS\r\n";
   } else {
     const std::string_view verb = state_ == State::old_hello ? "HELO " : options_.lmtp ? "LHLO " : "EHLO ";
     line << verb << options_.hostname << "\r\n";
   }
   command_written_ = line.put(out);
+  tried_tls_ = tried_tls_ || (command_written_ && state_ == State::start_tls);
   return command_written_;
 }
 

@@ -30,6 +30,10 @@ bool is_intermediate(std::uint16_t code) {
 }  // namespace
 
 bool ClientSession::take_input(std::string_view input, ClientStep& step) {
+  if (state_ == State::handshake) {
+    break_injected();
+    return false;
+  }
   std::size_t consumed = 0;
   const ReplyParser::Event event = reply_.advance(input.substr(step.consumed), consumed);
   step.consumed += consumed;
@@ -50,7 +54,14 @@ bool ClientSession::take_input(std::string_view input, ClientStep& step) {
     reply_held_ = true;
     return false;
   }
-  return on_reply(step);
+  const bool has_event = on_reply(step);
+  // CVE-2011-0411, seen from the other side: a reply that was there before TLS would be taken for one under it.
+  if (state_ == State::handshake && step.consumed < input.size()) {
+    step.event = ClientEvent::need_input;
+    break_injected();
+    return false;
+  }
+  return has_event;
 }
 
 bool ClientSession::on_reply(ClientStep& step) {
@@ -76,6 +87,8 @@ bool ClientSession::on_reply(ClientStep& step) {
     case State::old_hello:
       on_hello_reply();
       return false;
+    case State::start_tls:
+      return on_start_tls_reply(step);
     case State::envelope:
       return on_envelope_reply(step);
     case State::ending:
@@ -99,7 +112,13 @@ void ClientSession::on_hello_reply() {
     return;
   }
   if (is_success(code)) {
-    state_ = State::ready;
+    const bool wants_tls = options_.start_tls != StartTls::never && !encrypted_;
+    if (wants_tls && !capabilities_.start_tls && options_.start_tls == StartTls::required) {
+      break_off({451, "4.7.4", "TLS is required here, and the next server does not offer it", false});
+      return;
+    }
+    state_ = wants_tls && capabilities_.start_tls ? State::start_tls : State::ready;
+    command_written_ = false;
     return;
   }
   capabilities_ = {};
@@ -109,6 +128,29 @@ void ClientSession::on_hello_reply() {
     return;
   }
   break_off(reply_cause());
+}
+
+bool ClientSession::on_start_tls_reply(ClientStep& step) {
+  const std::uint16_t code = reply_.code();
+  if (!command_written_ || is_intermediate(code)) {
+    break_off({451, "4.5.0", "the next server sent a reply to STARTTLS that is out of place", false});
+    return false;
+  }
+  if (is_success(code)) {
+    state_ = State::handshake;
+    capabilities_ = {};
+    step.event = ClientEvent::start_tls;
+    return true;
+  }
+  if (options_.start_tls != StartTls::required) {
+    state_ = State::ready;
+    return false;
+  }
+  constexpr std::string_view kRefused = "TLS is required here, and the next server refused STARTTLS: ";
+  const std::string_view words = reply_.text().substr(0, lost_text_.size() - kRefused.size());
+  char* const end = std::copy(words.begin(), words.end(), std::copy(kRefused.begin(), kRefused.end(), lost_text_.data()));
+  break_off({451, "4.7.4", {lost_text_.data(), end}, false});
+  return false;
 }
 
 bool ClientSession::on_envelope_reply(ClientStep& step) {

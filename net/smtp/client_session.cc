@@ -94,6 +94,7 @@ void ClientSession::take_capability(std::string_view line) {
   if (is("CHUNKING")) capabilities_.chunking = true;
   if (is("BINARYMIME")) capabilities_.binary_mime = true;
   if (is("DSN")) capabilities_.dsn = true;
+  if (is("STARTTLS")) capabilities_.start_tls = true;
   if (is("ENHANCEDSTATUSCODES")) capabilities_.enhanced_codes = true;
   if (is("SIZE")) {
     capabilities_.size = true;
@@ -235,6 +236,18 @@ ClientStep ClientSession::advance(std::string_view input, CommandBuffer& out) {
   return step;
 }
 
+void ClientSession::tls_started() {
+  POSTERN_ASSERT(state_ == State::handshake);
+  encrypted_ = true;
+  state_ = State::hello;
+  command_written_ = false;
+}
+
+void ClientSession::break_injected() {
+  injected_ = true;
+  break_off({451, "4.7.0", "the next server sent something in plain text behind its reply to STARTTLS", false});
+}
+
 void ClientSession::content_sent() {
   if (state_ != State::content) return;  // it broke meanwhile
   state_ = State::ending;
@@ -281,7 +294,10 @@ std::int64_t ClientSession::timeout_seconds() const {
       return 300;  // RFC 5321 section 4.5.3.2.1
     case State::hello:
     case State::old_hello:
+    case State::start_tls:
       return 300;  // not in the RFC: as for MAIL
+    case State::handshake:
+      return 60;  // the whole of it: two or three round trips and a signature
     case State::envelope:
       return answered_ == data_position() ? 120 : 300;  // .4; .2 and .3
     case State::chunk:

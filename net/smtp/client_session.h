@@ -1,4 +1,5 @@
-// The sending side of one SMTP or LMTP connection (RFC 5321, 2033, 2920, 1870, 6152, 6531, 3030, 3461, 2034).
+// The sending side of one SMTP or LMTP connection (RFC 5321, 2033, 2920, 1870, 6152, 6531, 3030, 3461, 2034,
+// 3207).
 //
 // Sans-I/O. Octets of the peer go in, octets for the peer come out, and results of recipients with them. Two
 // cursors move on their own, as in Postfix's smtp_proto.c: what was sent and what was answered, so that a
@@ -23,6 +24,13 @@
 // parameters go out only to a hop that announced DSN. A reply out of place, longer than the bounds, or with a
 // bad code ends the connection (4.5.0). 421 in any place ends it as well, and is the answer to every
 // recipient still open (RFC 5321 section 3.8).
+//
+// STARTTLS comes after the first EHLO where the hop announced it and ClientOptions::start_tls asks for it.
+// Event::start_tls: the handshake is the driver's, on what it receives from then on; then tls_started(), and
+// EHLO is said again, with nothing kept of the first answer (RFC 3207 section 4.2). What came behind the hop's
+// 220 in plain text could be anybody's: it is thrown away and the connection is broken (4.7.0, is_injected()).
+// The driver does the same with what it had received and not yet given here. Refused STARTTLS, or none: the
+// session goes on in plain text, or with `required` is broken (4.7.4).
 //
 // Thread: one. No clock, no system, no allocation. Size: about 2.5 KiB, most of it the words of the peer.
 #pragma once
@@ -62,6 +70,7 @@ enum class ClientEvent : std::uint8_t {
   // again.
   need_input,
   flush,         // send `out`, clear it, call again
+  start_tls,     // begin the TLS handshake; then tls_started(), or connection_lost()
   ready,         // begin() may be called
   send_content,  // send `out`, then the content in `form`, then content_sent()
   result,        // Step::result
@@ -104,9 +113,16 @@ class CommandBuffer {
   std::size_t size_ = 0;
 };
 
+enum class StartTls : std::uint8_t {
+  never,
+  if_offered,  // opportunistic (RFC 7435): a hop that has none, or refuses it, gets the mail in plain text
+  required,    // no mail without it
+};
+
 struct ClientOptions {
   bool lmtp = false;
   std::string_view hostname;  // what EHLO or LHLO says; outlives the session
+  StartTls start_tls = StartTls::never;
 };
 
 // What the peer announced in its answer to EHLO or LHLO.
@@ -118,6 +134,7 @@ struct Capabilities {
   bool chunking = false;        // RFC 3030
   bool binary_mime = false;     // RFC 3030
   bool dsn = false;             // RFC 3461
+  bool start_tls = false;       // RFC 3207
   bool enhanced_codes = false;  // RFC 2034; for the log only: the codes are taken wherever they stand
   std::uint64_t size_max = 0;   // 0: no limit told
   // RFC 9422 LIMITS; 0: not told
@@ -137,6 +154,15 @@ class ClientSession {
   // not sent.
   void begin(const Transaction& transaction);
   ClientStep advance(std::string_view input, CommandBuffer& out);
+  // Requires that Event::start_tls came last: all is encrypted from here on.
+  void tls_started();
+  // STARTTLS was sent: what goes wrong before ready() may be TLS's fault.
+  [[nodiscard]] bool tried_tls() const { return tried_tls_; }
+  [[nodiscard]] bool is_encrypted() const { return encrypted_; }
+  // The connection broke because something stood behind the reply to STARTTLS.
+  [[nodiscard]] bool is_injected() const { return injected_; }
+  // The driver found octets behind that reply: as if they had been given to advance().
+  void break_injected();
   // The content was handed to the socket whole. A reply that overtook this call is kept and counts from here
   // on.
   void content_sent();
@@ -167,6 +193,8 @@ class ClientSession {
     greeting,   // waiting for 220
     hello,      // EHLO or LHLO
     old_hello,  // HELO
+    start_tls,  // STARTTLS
+    handshake,  // the driver's
     ready,
     envelope,  // RSET, MAIL, RCPT, DATA: written up to sent_, answered up to answered_
     chunk,     // BDAT is to be written
@@ -211,6 +239,7 @@ class ClientSession {
   bool take_input(std::string_view input, ClientStep& step);
   bool on_reply(ClientStep& step);
   void on_hello_reply();
+  bool on_start_tls_reply(ClientStep& step);
   bool on_envelope_reply(ClientStep& step);
   bool on_recipient_reply(std::uint32_t index, ClientStep& step);
   bool on_data_reply(ClientStep& step);
@@ -225,7 +254,7 @@ class ClientSession {
 
   ClientOptions options_;
   State state_ = State::greeting;
-  bool command_written_ = false;  // EHLO, HELO or ".": the one command of this state
+  bool command_written_ = false;  // EHLO, HELO, STARTTLS or ".": the one command of this state
   bool reply_held_ = false;       // a whole reply waits in reply_ for content_sent()
   bool over_ = false;             // `done` is due
   bool reset_needed_ = false;     // the peer may still hold an earlier envelope
@@ -233,6 +262,9 @@ class ClientSession {
   bool utf8_ = false;             // ... says SMTPUTF8
   bool binary_ = false;           // ... goes by BDAT
   bool mail_refused_ = false;
+  bool tried_tls_ = false;
+  bool encrypted_ = false;
+  bool injected_ = false;
   Settling settling_ = Settling::none;
   std::uint32_t transactions_ = 0;
   std::uint32_t sent_ = 0;      // position of the next command to write

@@ -1,6 +1,6 @@
 // Whatever a server sends, in whatever pieces: no crash, an end to every loop, one result a recipient.
 //
-// Input: one octet of options, one of recipients, one of content flags, then what the server sends. An octet 0xff in it is no
+// Input: one octet of options, one of recipients and STARTTLS, one of content flags, then what the server sends. An octet 0xff in it is no
 // data but what happens next, by the octet after it: a loss, a quit, the end of a piece.
 #include <array>
 #include <cstdint>
@@ -19,9 +19,10 @@ class Driver {
  public:
   Driver(std::uint8_t options, std::uint8_t recipients, std::uint8_t flags)
       : out_(memory_.data(), memory_.size()),
-        session_({(options & 1) != 0, "relay.example.net"}),
+        session_({(options & 1) != 0, "relay.example.net", static_cast<StartTls>((recipients >> 6) % 3)}),
         holds_content_((options & 2) != 0),
-        recipients_(1 + recipients % Transaction::kRecipientsMax) {
+        required_((recipients >> 6) == 2),
+        recipients_(1 + (recipients & 63)) {
     fields_.fill({"user@example.org", static_cast<std::uint8_t>(options >> 4), "rfc822;user@example.org"});
     fields_[1].forward_path = "us\xc3\xa9r@example.org";
     transaction_.sender.reverse_path = (options & 4) != 0 ? "" : "sender@example.net";
@@ -47,8 +48,15 @@ class Driver {
           POSTERN_ASSERT(!out_.view().empty());
           out_.clear();
           break;
+        case ClientEvent::start_tls:
+          // Nothing that stood behind the reply may be left to be taken for a word under TLS.
+          POSTERN_ASSERT(input.empty() && out_.view().empty() && !session_.is_encrypted());
+          session_.tls_started();
+          POSTERN_ASSERT(!session_.capabilities().pipelining && !session_.capabilities().size);
+          break;
         case ClientEvent::ready:
           POSTERN_ASSERT(session_.ready() && input.empty());
+          POSTERN_ASSERT(!required_ || session_.is_encrypted());
           if (++messages_ > 20) return false;
           given_.fill(false);
           open_ = recipients_;
@@ -92,6 +100,7 @@ class Driver {
   CommandBuffer out_;
   ClientSession session_;
   bool holds_content_;
+  bool required_;
   std::size_t recipients_;
   std::array<RecipientFields, Transaction::kRecipientsMax> fields_{};
   std::array<bool, Transaction::kRecipientsMax> given_{};

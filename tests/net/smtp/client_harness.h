@@ -25,7 +25,9 @@ struct KeptResult {
 class ClientHarness {
  public:
   explicit ClientHarness(bool lmtp = false, std::size_t buffer_bytes = 16384)
-      : memory_(buffer_bytes, '\0'), out(memory_.data(), memory_.size()), session({lmtp, "relay.example.net"}) {
+      : ClientHarness(ClientOptions{lmtp, "relay.example.net"}, buffer_bytes) {}
+  explicit ClientHarness(const ClientOptions& options, std::size_t buffer_bytes = 16384)
+      : memory_(buffer_bytes, '\0'), out(memory_.data(), memory_.size()), session(options) {
     run();
   }
 
@@ -77,6 +79,10 @@ class ClientHarness {
                     std::string(step.result.text),
                     step.result.by_peer,
                     false};
+          return;
+        case ClientEvent::start_tls:
+          ASSERT_TRUE(out.view().empty());
+          ++handshakes;
           return;
         case ClientEvent::ready:
         case ClientEvent::closed:
@@ -134,6 +140,7 @@ class ClientHarness {
   std::uint64_t form_bytes = 0;
   int done = 0;
   int contents = 0;
+  int handshakes = 0;
   bool hold_content = false;
 };
 

@@ -362,6 +362,9 @@ class RandomRun {
           session_.connection_lost("4.4.2", "lost");
         }
         return true;
+      case ClientEvent::start_tls:
+        ADD_FAILURE() << "nobody asked for STARTTLS";
+        return false;
       case ClientEvent::flush:
         EXPECT_FALSE(out_.view().empty());
         send(out_.view());
