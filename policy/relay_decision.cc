@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 
+#include "core/ascii.h"
 #include "policy/login_table.h"
 #include "policy/policy_snapshot.h"
 #include "policy/service_policy.h"
@@ -106,9 +107,7 @@ bool is_local_sender(const PolicySnapshot& snapshot, const Mailbox& sender,
 }
 
 bool is_postmaster(std::string_view local_part) noexcept {
-  constexpr std::string_view kName = "postmaster";  // in any case, RFC 5321 section 4.5.1
-  return std::equal(local_part.begin(), local_part.end(), kName.begin(), kName.end(),
-                    [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; });
+  return core::equals_ignoring_case(local_part, "postmaster");  // RFC 5321 section 4.5.1
 }
 
 // Rule::none: the black list does not name the client, or the white list does too.

@@ -1,4 +1,5 @@
 // What an authenticated user may send as; declared in relay_decision.h.
+#include "core/ascii.h"
 #include "policy/policy_snapshot.h"
 #include "policy/relay_decision.h"
 #include "policy/user.h"
@@ -8,13 +9,8 @@ namespace postern::policy {
 bool owns_sender(const PolicySnapshot& snapshot, const UserRecord& user, const Mailbox& sender) noexcept {
   if (may_send_as(user, sender)) return true;
   // "anna" without a domain is anna at each of ours.
-  if (user.name.find('@') != std::string::npos || sender.local_part.size() != user.name.size()) return false;
-  if (!snapshot.is_local_domain(DomainName(sender.domain))) return false;
-  for (std::size_t i = 0; i < sender.local_part.size(); ++i) {
-    const char c = sender.local_part[i];
-    if ((c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c) != user.name[i]) return false;
-  }
-  return true;
+  if (user.name.find('@') != std::string::npos || !snapshot.is_local_domain(DomainName(sender.domain))) return false;
+  return core::equals_ignoring_case(sender.local_part, user.name);
 }
 
 Verdict decide_user_sender(const PolicySnapshot& snapshot, const ServicePolicy& service, const UserRecord& user,

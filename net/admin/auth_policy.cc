@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/ascii.h"
 #include "net/sasl/json.h"
 #include "policy/user.h"
 
@@ -62,12 +63,8 @@ class Reader final : public sasl::JsonVisitor {
   Fields& fields_;
 };
 
-bool equals(std::string_view text, std::string_view lower) {
-  return std::ranges::equal(text, lower, [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; });
-}
-
 bool is_one_of(const std::optional<std::string_view>& text, std::initializer_list<std::string_view> words) {
-  return text && std::ranges::any_of(words, [&](std::string_view word) { return equals(*text, word); });
+  return text && std::ranges::any_of(words, [&](std::string_view word) { return core::equals_ignoring_case(*text, word); });
 }
 
 std::string user_name(std::string_view login) {

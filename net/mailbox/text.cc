@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <strings.h>
 
 namespace postern::net::mailbox {
 
@@ -14,14 +13,6 @@ bool is_base64_octet(char octet) {
 }
 
 }  // namespace
-
-bool equals_ignoring_case(std::string_view a, std::string_view b) noexcept {
-  return a.size() == b.size() && (a.empty() || ::strncasecmp(a.data(), b.data(), a.size()) == 0);
-}
-
-bool starts_ignoring_case(std::string_view text, std::string_view prefix) noexcept {
-  return text.size() >= prefix.size() && equals_ignoring_case(text.substr(0, prefix.size()), prefix);
-}
 
 std::string_view take_word(std::string_view& text) noexcept {
   const std::size_t blank = text.find(' ');

@@ -4,11 +4,12 @@
 #include <cstddef>
 #include <string_view>
 
+#include "core/ascii.h"
+
 namespace postern::net::mailbox {
 
-// ASCII letters only.
-[[nodiscard]] bool equals_ignoring_case(std::string_view a, std::string_view b) noexcept;
-[[nodiscard]] bool starts_ignoring_case(std::string_view text, std::string_view prefix) noexcept;
+using core::equals_ignoring_case;
+using core::starts_ignoring_case;
 
 // Cuts the octets before the first blank off `text`, and that one blank.
 std::string_view take_word(std::string_view& text) noexcept;

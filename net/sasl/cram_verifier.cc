@@ -3,6 +3,7 @@
 #include <openssl/md5.h>
 #include <openssl/mem.h>
 
+#include "core/ascii.h"
 #include "net/sasl/digest.h"
 #include "net/sasl/prepare.h"
 #include "net/sasl/scram_keys.h"
@@ -53,8 +54,7 @@ void resume(Md5& md5, const std::array<char, 16>& chain) {
 constexpr std::string_view kHex = "0123456789abcdef";
 
 int hex_digit(char c) {
-  const char lower = c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
-  const std::size_t digit = kHex.find(lower);
+  const std::size_t digit = kHex.find(core::ascii_lower(c));
   return digit == std::string_view::npos ? -1 : static_cast<int>(digit);
 }
 

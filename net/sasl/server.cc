@@ -5,17 +5,10 @@
 #include <algorithm>
 #include <openssl/mem.h>
 
+#include "core/ascii.h"
 #include "core/assert.h"
 
 namespace postern::net::sasl {
-namespace {
-
-constexpr char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
-}  // namespace
-
 std::string_view name_of(Failure failure) noexcept {
   switch (failure) {
     case Failure::none:
@@ -143,7 +136,7 @@ bool Server::is_user(std::string_view authzid) const {
   std::array<char, kUserBytesMax> prepared;
   const std::optional<std::size_t> bytes = prepare(authzid, prepared);
   if (!bytes) return false;
-  return std::ranges::equal(std::string_view(prepared.data(), *bytes), user(), {}, lower, lower);
+  return core::equals_ignoring_case({prepared.data(), *bytes}, user());
 }
 
 bool Server::append(std::string_view octets) {

@@ -3,6 +3,7 @@
 // A refused token is told in a challenge of its own, in JSON, which the client answers; only then the exchange fails.
 #include <optional>
 
+#include "core/ascii.h"
 #include "net/sasl/gs2.h"
 #include "net/sasl/server.h"
 
@@ -35,11 +36,7 @@ std::optional<Pair> take_pair(std::string_view& text) {
 // "Bearer" 1*SP token (RFC 6750 section 2.1); the scheme's case does not matter. Empty: another scheme, or no token.
 std::string_view token_of(std::string_view authorization) {
   constexpr std::string_view kScheme = "bearer ";
-  if (authorization.size() <= kScheme.size()) return {};
-  for (std::size_t i = 0; i < kScheme.size(); ++i) {
-    const char c = authorization[i];
-    if ((c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c) != kScheme[i]) return {};
-  }
+  if (!core::starts_ignoring_case(authorization, kScheme)) return {};
   authorization.remove_prefix(kScheme.size());
   const std::size_t begin = authorization.find_first_not_of(' ');
   return begin == std::string_view::npos ? std::string_view() : authorization.substr(begin);

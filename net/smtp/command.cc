@@ -5,10 +5,6 @@
 namespace postern::net::smtp {
 namespace {
 
-char to_upper(char c) {
-  return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-}
-
 std::string_view skip_blanks(std::string_view text) {
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
   return text;
@@ -46,18 +42,6 @@ CommandLine split_command(std::string_view line) {
   command.word = line.substr(0, line.find(' '));
   command.argument = skip_blanks(line.substr(command.word.size()));
   return command;
-}
-
-bool equals_ignoring_case(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    if (to_upper(a[i]) != to_upper(b[i])) return false;
-  }
-  return true;
-}
-
-bool starts_ignoring_case(std::string_view text, std::string_view prefix) {
-  return equals_ignoring_case(text.substr(0, prefix.size()), prefix);
 }
 
 std::string_view take_word(std::string_view& text) {

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "core/ascii.h"
+
 namespace postern::net::smtp {
 
 inline constexpr std::size_t kNoLineEnd = static_cast<std::size_t>(-1);
@@ -29,9 +31,8 @@ struct CommandLine {
 };
 CommandLine split_command(std::string_view line);
 
-// ASCII letters only.
-bool equals_ignoring_case(std::string_view a, std::string_view b);
-bool starts_ignoring_case(std::string_view text, std::string_view prefix);
+using core::equals_ignoring_case;
+using core::starts_ignoring_case;
 
 // Cuts the next word off `text`, and the blanks around it. Empty: there is none.
 std::string_view take_word(std::string_view& text);

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "core/ascii.h"
+
 namespace postern::net::smtp {
 namespace {
 
@@ -39,8 +41,7 @@ void HeaderScanner::in_name(char octet) {
     state_ = State::before_colon;  // obsolete, and still seen (RFC 5322 section 4.5)
   } else if (is_ftext(octet) && state_ != State::before_colon) {
     state_ = State::name;
-    const char lower = octet >= 'A' && octet <= 'Z' ? static_cast<char>(octet - 'A' + 'a') : octet;
-    is_received_ = is_received_ && matched_ < kReceived.size() && lower == kReceived[matched_];
+    is_received_ = is_received_ && matched_ < kReceived.size() && core::ascii_lower(octet) == kReceived[matched_];
     if (is_received_) ++matched_;
   } else {
     state_ = State::ended;

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/ascii.h"
 #include "core/clock.h"
 
 namespace postern::net::tls {
@@ -155,7 +156,7 @@ core::Result<bssl::UniquePtr<EVP_PKEY>> parse_key(const std::string& path, std::
 std::string library_reason(std::uint32_t error) {
   const char* reason = ERR_reason_error_string(error);
   std::string text = reason == nullptr ? "unknown error" : reason;
-  for (char& c : text) c = c == '_' ? ' ' : (c >= 'A' && c <= 'Z') ? static_cast<char>(c - 'A' + 'a') : c;
+  for (char& c : text) c = c == '_' ? ' ' : core::ascii_lower(c);
   return text;
 }
 

@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/ascii.h"
 #include "net/sasl/base64.h"
 
 namespace postern::net::users {
@@ -57,14 +58,9 @@ constexpr Scheme kSchemes[] = {
 constexpr std::size_t kTextBytesMax = 4096;  // no hash is longer; a longer {PLAIN} is no password
 constexpr std::size_t kSaltBytesMax = 64;    // behind a digest
 
-bool equals_ignoring_case(std::string_view a, std::string_view b) {
-  const auto upper = [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; };
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return upper(x) == upper(y); });
-}
-
 const Scheme* find_scheme(std::string_view name) {
   const auto* found = std::find_if(std::begin(kSchemes), std::end(kSchemes),
-                                   [name](const Scheme& scheme) { return equals_ignoring_case(scheme.name, name); });
+                                   [name](const Scheme& scheme) { return core::equals_ignoring_case(scheme.name, name); });
   return found == std::end(kSchemes) ? nullptr : found;
 }
 
@@ -178,9 +174,9 @@ std::expected<HashText, std::string> parse_hash_text(std::string_view stored) {
   std::optional<Encoding> named;
   if (const std::size_t dot = name.rfind('.'); dot != std::string_view::npos) {
     const std::string_view encoding = name.substr(dot + 1);
-    if (equals_ignoring_case(encoding, "b64") || equals_ignoring_case(encoding, "base64")) {
+    if (core::equals_ignoring_case(encoding, "b64") || core::equals_ignoring_case(encoding, "base64")) {
       named = Encoding::base64;
-    } else if (equals_ignoring_case(encoding, "hex")) {
+    } else if (core::equals_ignoring_case(encoding, "hex")) {
       named = Encoding::hex;
     } else {
       return std::unexpected("has an encoding behind its scheme that is neither b64 nor hex");
