@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <functional>
 #include <gtest/gtest.h>
 #include <list>
@@ -217,7 +218,7 @@ TEST_F(CredentialsTest, MadeUpKeysAreTheSameForEverySpelling) {
   }
 }
 
-// The same work for a user who does not exist: the least of several, as the machine is not ours alone.
+// The same work for a user who does not exist: processor time, the least of several, as the machine is not ours alone.
 TEST_F(CredentialsTest, NobodyTakesAsLongAsAWrongPassword) {
   const auto hash = make("a good secret");
   ASSERT_TRUE(hash.has_value());
@@ -225,14 +226,22 @@ TEST_F(CredentialsTest, NobodyTakesAsLongAsAWrongPassword) {
   add("odd", "{NOT-A-SCHEME}abc");
   add("tokens-only", "{PLAIN}x", [](StoredUser& made) { made.password_hash = {}; });
   start();
-  const auto least = [this](std::string_view name) {
-    auto best = Clock::duration::max();
+  const auto worked = [] {  // by the threads that hash; this one spins
+    const auto seconds = [](clockid_t clock) {
+      timespec now{};
+      clock_gettime(clock, &now);
+      return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+    };
+    return seconds(CLOCK_PROCESS_CPUTIME_ID) - seconds(CLOCK_THREAD_CPUTIME_ID);
+  };
+  const auto least = [&](std::string_view name) {
+    double best = 1e9;
     for (int i = 0; i < 5; ++i) {
-      const auto begin = Clock::now();
+      const double begin = worked();
       EXPECT_NE(verdict(name, "guessed"), PasswordVerdict::right);
-      best = std::min(best, Clock::now() - begin);
+      best = std::min(best, worked() - begin);
     }
-    return std::chrono::duration<double>(best).count();
+    return best;
   };
   const double wrong = least("user3");
   for (const char* name : {"nobody", "x@y", "", "odd", "tokens-only"}) {
