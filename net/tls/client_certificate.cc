@@ -63,26 +63,31 @@ std::string refusal(X509* leaf, STACK_OF(X509) * others, X509_STORE* authorities
 
 }  // namespace
 
-ClientCertificate judge_client_certificate(const STACK_OF(CRYPTO_BUFFER) * chain, X509_STORE* authorities,
-                                           std::int64_t unix_now) {
-  const bssl::UniquePtr<STACK_OF(X509)> others(sk_X509_new_null());
-  bssl::UniquePtr<X509> leaf;
-  ClientCertificate result;
+std::string parse_chain(const STACK_OF(CRYPTO_BUFFER) * chain, bssl::UniquePtr<X509>& leaf,
+                        bssl::UniquePtr<STACK_OF(X509)>& others) {
+  others.reset(sk_X509_new_null());
   for (std::size_t i = 0; i < sk_CRYPTO_BUFFER_num(chain); ++i) {
     bssl::UniquePtr<X509> parsed(X509_parse_from_buffer(sk_CRYPTO_BUFFER_value(chain, i)));
     if (!parsed) {
-      result.failure = "certificate that cannot be parsed";
       ERR_clear_error();
-      return result;
+      return "certificate that cannot be parsed";
     }
     if (i == 0) {
       leaf = std::move(parsed);
     } else if (!others || !bssl::PushToStack(others.get(), std::move(parsed))) {
-      result.failure = "no memory";
-      return result;
+      return "no memory";
     }
   }
-  result.failure = leaf ? refusal(leaf.get(), others.get(), authorities, unix_now) : "no certificate";
+  return leaf ? "" : "no certificate";
+}
+
+ClientCertificate judge_client_certificate(const STACK_OF(CRYPTO_BUFFER) * chain, X509_STORE* authorities,
+                                           std::int64_t unix_now) {
+  bssl::UniquePtr<STACK_OF(X509)> others;
+  bssl::UniquePtr<X509> leaf;
+  ClientCertificate result;
+  result.failure = parse_chain(chain, leaf, others);
+  if (result.failure.empty()) result.failure = refusal(leaf.get(), others.get(), authorities, unix_now);
   if (result.failure.empty()) {
     result.name = name_of(leaf.get());
     if (result.name.empty()) result.failure = "certificate names neither a mail address nor a common name";

@@ -4,16 +4,19 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <openssl/evp.h>
 #include <openssl/pool.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "core/clock.h"
 #include "net/tls/certificate.h"
+#include "net/tls/client_context.h"
 #include "net/tls/pem.h"
 #include "net/tls/server_contexts.h"
 #include "net/tls/session.h"
@@ -51,12 +54,36 @@ struct ServerContexts::State {
   [[nodiscard]] const Choice& choice_for(std::string_view name) const;
 };
 
+struct ClientContext::State {
+  struct Memory {
+    bssl::UniquePtr<SSL_SESSION> session;
+    std::int64_t avoid_until_ns = 0;  // on the boot clock
+  };
+
+  bssl::UniquePtr<SSL_CTX> context;
+  bssl::UniquePtr<X509_STORE> authorities;  // nullptr: any certificate will do
+  std::mutex mutex;                         // of what follows
+  std::unordered_map<std::string, Memory> peers;
+
+  Memory& memory_of(const std::string& key);  // under the lock
+  void keep(const std::string& key, bssl::UniquePtr<SSL_SESSION> session);
+  [[nodiscard]] bssl::UniquePtr<SSL_SESSION> take(const std::string& key);  // nullptr: none
+};
+
+// What a session towards a next hop has more than a server's.
+struct Session::ClientSide {
+  std::shared_ptr<const ClientContext> context;
+  ClientPeer peer;
+  std::string refusal;  // why the hop's certificate is not believed
+};
+
 // What BoringSSL's callbacks find behind an SSL: the caller's memory during a call, and the handshake's surroundings.
 struct Session::Wire {
   std::string_view input;
   OutputBuffer* output = nullptr;
   std::shared_ptr<const ServerContexts::State> state;  // given up when the handshake is done
   std::size_t service = 0;
+  std::unique_ptr<ClientSide> client;  // nullptr: we are the server
   core::Time now;
 
   static Wire& of(const SSL* ssl);
@@ -67,6 +94,10 @@ inline thread_local std::int64_t handshake_unix_seconds = 0;
 
 // An SSL_CTX with everything that is the same for all services (nullptr: no memory).
 [[nodiscard]] bssl::UniquePtr<SSL_CTX> make_context();
+
+// The certificates that a peer sent: its own, and the rest. Empty, or why it cannot be done.
+[[nodiscard]] std::string parse_chain(const STACK_OF(CRYPTO_BUFFER) * chain, bssl::UniquePtr<X509>& leaf,
+                                      bssl::UniquePtr<STACK_OF(X509)>& others);
 
 // Judges the chain of a client's certificate (the leaf first) against `authorities`.
 [[nodiscard]] ClientCertificate judge_client_certificate(const STACK_OF(CRYPTO_BUFFER) * chain, X509_STORE* authorities,

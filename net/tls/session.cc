@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <utility>
 
 #include "net/tls/parts.h"
 #include "net/tls/pem.h"
@@ -72,15 +73,19 @@ class Call {
   Session::Wire& wire_;
 };
 
+std::string alert_from(bool is_client, int alert) {
+  return std::string(is_client ? "alert from the server: " : "alert from the client: ") + SSL_alert_desc_string_long(alert);
+}
+
 // Why it failed, for people; the error queue is emptied. The oldest error of TLS itself says most: those before it are
 // of the layers below ("bad decrypt"), those behind it of the layers above. Most of BoringSSL's reasons will do.
-std::string reason_for_people() {
+std::string reason_for_people(bool is_client) {
   std::uint32_t error = ERR_get_error();
   while (ERR_GET_LIB(error) != ERR_LIB_SSL && ERR_peek_error() != 0) error = ERR_get_error();
   ERR_clear_error();
   const int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
   if (reason >= SSL_AD_REASON_OFFSET) {
-    return std::string("alert from the client: ") + SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET);
+    return alert_from(is_client, reason - SSL_AD_REASON_OFFSET);
   }
   switch (reason) {
     case SSL_R_HTTP_REQUEST: return "plaintext HTTP request";
@@ -93,11 +98,11 @@ std::string reason_for_people() {
 
 // OpenSSL's clients say why they give up in plain text, also when the server's keys are in use already (TLS 1.3), where the
 // record layer can only take it for damage. "Your certificate is not trusted" is what an operator must get to know.
-std::string plain_alert_at_end(std::string_view input) {
+std::string plain_alert_at_end(bool is_client, std::string_view input) {
   constexpr std::string_view kFatalAlert("\x15\x03\x03\x00\x02\x02", 6);
   if (input.size() <= kFatalAlert.size()) return {};
   if (input.substr(input.size() - kFatalAlert.size() - 1, kFatalAlert.size()) != kFatalAlert) return {};
-  return std::string("alert from the client: ") + SSL_alert_desc_string_long(static_cast<std::uint8_t>(input.back()));
+  return alert_from(is_client, static_cast<std::uint8_t>(input.back()));
 }
 
 }  // namespace
@@ -112,18 +117,38 @@ Session::Session(const ServerContexts& contexts, std::size_t service, const core
   wire_->service = service;
   wire_->now = now;
   POSTERN_ASSERT(service < contexts.state()->services.size());
-  ssl_.reset(SSL_new(contexts.state()->services[service].context.get()));
+  if (attach(SSL_new(contexts.state()->services[service].context.get()))) SSL_set_accept_state(ssl_.get());
+}
+
+Session::Session(std::shared_ptr<const ClientContext> context, ClientPeer peer, const core::Time& now)
+    : wire_(std::make_unique<Wire>()) {
+  wire_->now = now;
+  wire_->client = std::make_unique<ClientSide>(std::move(context), std::move(peer), std::string());
+  const ClientSide& side = *wire_->client;
+  ClientContext::State& state = side.context->state();
+  if (!attach(SSL_new(state.context.get()))) return;
+  SSL_set_connect_state(ssl_.get());
+  if (!side.peer.is_address && SSL_set_tlsext_host_name(ssl_.get(), side.peer.host.c_str()) != 1) {
+    ERR_clear_error();
+    fail("no host name that can be sent");
+    return;
+  }
+  if (const auto session = state.take(side.peer.key())) SSL_set_session(ssl_.get(), session.get());
+}
+
+bool Session::attach(ssl_st* ssl) {
+  ssl_.reset(ssl);
   BIO* bio = BIO_new(wire_method());
   if (!ssl_ || bio == nullptr) {
     BIO_free(bio);
     fail("no memory");
-    return;
+    return false;
   }
   BIO_set_data(bio, wire_.get());
   BIO_set_init(bio, 1);
   SSL_set_bio(ssl_.get(), bio, bio);
   SSL_set_shed_handshake_config(ssl_.get(), 1);
-  SSL_set_accept_state(ssl_.get());
+  return true;
 }
 
 Session::~Session() = default;
@@ -156,12 +181,12 @@ bool Session::run_handshake(std::string_view cipher, Progress& progress) {
     case SSL_ERROR_WANT_READ: progress.status = Status::need_input; break;
     case SSL_ERROR_WANT_WRITE: progress.status = Status::need_output; break;
     case SSL_ERROR_ZERO_RETURN:
-      fail("closed by the client in the handshake");
+      fail(wire_->client ? "closed by the server in the handshake" : "closed by the client in the handshake");
       progress.status = Status::failed;
       break;
     default: {
-      const std::string reason = reason_for_people();
-      const std::string alert = plain_alert_at_end(cipher);
+      const std::string reason = reason_for_people(wire_->client != nullptr);
+      const std::string alert = plain_alert_at_end(wire_->client != nullptr, cipher);
       fail(alert.empty() ? reason : alert);
       progress.status = Status::failed;
     }
@@ -171,6 +196,7 @@ bool Session::run_handshake(std::string_view cipher, Progress& progress) {
 
 void Session::end_of_handshake() {
   phase_ = Phase::open;
+  if (wire_->client) return;
   const auto& service = wire_->state->services[wire_->service];
   const STACK_OF(CRYPTO_BUFFER)* chain = SSL_get0_peer_certificates(ssl_.get());
   if (service.client_authorities && chain != nullptr && sk_CRYPTO_BUFFER_num(chain) != 0) {
@@ -200,7 +226,7 @@ void Session::decrypt(std::span<char> plain, Progress& progress) {
         progress.status = Status::closed;
         break;
       default:
-        fail(reason_for_people());
+        fail(reason_for_people(wire_->client != nullptr));
         progress.status = Status::failed;
     }
     return;
@@ -217,7 +243,7 @@ std::size_t Session::send(std::string_view plain, OutputBuffer& out) {
     const std::size_t octets = std::min({plain.size() - taken, out.room() - overhead, kRecordPlainMax});
     const int written = SSL_write(ssl_.get(), plain.data() + taken, static_cast<int>(octets));
     if (written <= 0) {
-      fail(reason_for_people());  // never for want of room
+      fail(reason_for_people(wire_->client != nullptr));  // never for want of room
       break;
     }
     taken += static_cast<std::size_t>(written);
@@ -231,7 +257,7 @@ std::size_t Session::send(std::string_view plain, OutputBuffer& out) {
 bool Session::flush() {
   const int done = SSL_write(ssl_.get(), "", 0);
   if (done >= 0) return true;
-  if (SSL_get_error(ssl_.get(), done) != SSL_ERROR_WANT_WRITE) fail(reason_for_people());
+  if (SSL_get_error(ssl_.get(), done) != SSL_ERROR_WANT_WRITE) fail(reason_for_people(wire_->client != nullptr));
   return false;
 }
 
@@ -244,6 +270,11 @@ bool Session::close(OutputBuffer& out) {
   SSL_shutdown(ssl_.get());
   ERR_clear_error();
   return true;
+}
+
+std::string_view Session::failure() const {
+  if (phase_ == Phase::failed && wire_->client && !wire_->client->refusal.empty()) return wire_->client->refusal;
+  return {failure_.data(), failure_bytes_};
 }
 
 bool Session::has_pending_plain() const { return handshake_done() && SSL_pending(ssl_.get()) > 0; }

@@ -1,9 +1,9 @@
-// The server's side of one TLS connection (RFC 8446, RFC 5246), without the connection.
+// One TLS connection (RFC 8446, RFC 5246), without the connection: the server's side, or the client's towards a next hop.
 //
 // Sans-I/O: ciphertext in as it was received, in any cut; ciphertext out into the caller's OutputBuffer; plaintext out
 // into the caller's memory. Any cut of the input gives the same plaintext.
 //
-//   for (;;) {
+//   for (;;) {                                       // a client begins with an empty `cipher`
 //     const Progress p = session.receive(cipher, plain, out);
 //     cipher.remove_prefix(p.consumed);
 //     ... send what is in `out`, use plain[0, p.plain) ...
@@ -32,6 +32,7 @@
 
 #include "core/assert.h"
 #include "core/clock.h"
+#include "net/tls/client_context.h"
 #include "net/tls/server_contexts.h"
 
 struct ssl_st;
@@ -85,6 +86,8 @@ class Session {
  public:
   // `service`: index into the services that `contexts` was made of.
   Session(const ServerContexts& contexts, std::size_t service, const core::Time& now);
+  // Towards a next hop. With a context that verifies, a certificate that is not believed fails the handshake.
+  Session(std::shared_ptr<const ClientContext> context, ClientPeer peer, const core::Time& now);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -104,8 +107,9 @@ class Session {
   [[nodiscard]] bool handshake_done() const { return phase_ == Phase::open || phase_ == Phase::closed; }
   [[nodiscard]] bool has_pending_plain() const;
   // A short reason, printable and ours throughout: "unsupported protocol", "plaintext HTTP request", "alert from the
-  // client: unknown ca". Empty unless failed. Valid while the session lives.
-  [[nodiscard]] std::string_view failure() const { return {failure_.data(), failure_bytes_}; }
+  // client: unknown ca". Towards a next hop also why its certificate is not believed, with the host's name in it. Empty
+  // unless failed. Valid while the session lives.
+  [[nodiscard]] std::string_view failure() const;
 
   // The rest: once the handshake is done. Static storage, except server_name.
   [[nodiscard]] std::string_view protocol() const;  // "TLSv1.3"
@@ -121,6 +125,7 @@ class Session {
 
   // BoringSSL's callbacks reach what a handshake needs through this; not for others.
   struct Wire;
+  struct ClientSide;
 
  private:
   static constexpr std::size_t kRecordOverheadMax = 64;
@@ -129,6 +134,7 @@ class Session {
     void operator()(ssl_st* ssl) const;
   };
 
+  [[nodiscard]] bool attach(ssl_st* ssl);
   bool run_handshake(std::string_view cipher, Progress& progress);
   void decrypt(std::span<char> plain, Progress& progress);
   bool flush();
