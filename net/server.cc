@@ -11,6 +11,7 @@
 #include "core/files.h"
 #include "core/resource_limits.h"
 #include "net/clock_now.h"
+#include "net/state_files.h"
 #include "net/version.h"
 
 namespace postern::net {
@@ -19,6 +20,10 @@ namespace {
 using core::kNanosecondsPerSecond;
 
 constexpr std::int64_t kGiveUpSeconds = 2;  // for a start that failed
+constexpr const char* kHostsFile = "/etc/hosts";
+constexpr std::uint64_t kHostsFileBytesMax = 16u << 20;
+constexpr const char* kResolvConf = "/etc/resolv.conf";
+constexpr std::uint64_t kResolvConfBytesMax = 1u << 20;
 
 std::size_t worker_count(const policy::Settings& settings) {
   if (settings.workers != 0) return settings.workers;
@@ -133,9 +138,8 @@ core::Result<std::unique_ptr<Server>> Server::start(policy::Settings settings) {
   auto log = core::Log::start({server->settings_.log.json, server->settings_.log.to}, workers + 1);
   if (!log) return std::unexpected(log.error());
   server->log_ = std::move(*log);
-  server->resolver_ = std::make_unique<Resolver>(server->mesh_);
   server->shared_ = std::make_unique<Shared>(server->snapshot_, server->logins_, server->machines_, workers);
-  server->shared_->resolver = server->resolver_.get();
+  server->shared_->resolves_names = true;
   if (auto made = core::files::make_directory(server->spool_folder_); !made) return std::unexpected(made.error());
   if (auto published = server->publish(server->settings_); !published) return std::unexpected(published.error());
   server->read_logins();
@@ -152,6 +156,8 @@ core::Result<void> Server::publish(policy::Settings settings) {
   auto parts = load_security(settings, tickets_, clock_now().unix_ns / kNanosecondsPerSecond, notes);
   if (!parts) return std::unexpected(parts.error());
   for (const std::string& note : notes) log_line(core::Severity::warning, "certificate", note);
+  if (const auto hosts = read_file(kHostsFile, kHostsFileBytesMax)) parts->hosts = dns::HostsFile(*hosts);
+  if (auto resolvers = read_file(kResolvConf, kResolvConfBytesMax)) parts->resolv_conf = std::move(*resolvers);
   certificates_ = parts->tls ? parts->tls->certificates() : std::vector<tls::Certificate>{};
   settings_ = settings;
   snapshot_.publish(std::make_unique<Snapshot>(std::move(settings), std::move(*parts)));

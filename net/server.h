@@ -27,7 +27,6 @@
 #include "core/result.h"
 #include "net/caretaker.h"
 #include "net/machine_limits.h"
-#include "net/resolver.h"
 #include "net/security.h"
 #include "net/snapshot.h"
 #include "net/worker_server.h"
@@ -130,7 +129,6 @@ class Server {
   std::unique_ptr<policy::GuessGuard> guard_;
   std::unique_ptr<policy::RateLimits> rates_;
   std::unique_ptr<users::Credentials> credentials_;
-  std::unique_ptr<Resolver> resolver_;
   std::unique_ptr<Shared> shared_;
   std::unique_ptr<Caretaker> caretaker_;
   std::mutex log_mutex_;                 // the ring of all threads that are no workers

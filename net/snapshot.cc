@@ -7,6 +7,7 @@ namespace {
 
 std::string target_key(const policy::RouteSettings& route) {
   std::string key;
+  if (route.by_mx) return "mx:" + std::to_string(route.port);
   for (const policy::NextHop& hop : route.to) {
     if (!key.empty()) key += ' ';
     key += hop.protocol == policy::NextHopProtocol::lmtp ? "lmtp:" : "smtp:";
@@ -38,7 +39,9 @@ Snapshot::Snapshot(policy::Settings settings, SecurityParts parts)
     : policy(std::move(settings)),
       guard(guard_rules(policy.settings())),
       tls(std::move(parts.tls)),
-      token_keys(std::move(parts.token_keys)) {
+      token_keys(std::move(parts.token_keys)),
+      hosts(std::move(parts.hosts)),
+      resolv_conf(std::move(parts.resolv_conf)) {
   const policy::Settings& s = policy.settings();
   for (const policy::MailboxSettings& mailbox : s.mailboxes) mailbox_access.emplace_back(mailbox.access);
   for (const policy::RouteSettings& route : s.routes) {
@@ -48,9 +51,15 @@ Snapshot::Snapshot(policy::Settings settings, SecurityParts parts)
       if (known->key == key) target = known;
     }
     if (target == nullptr) {
-      target = std::make_shared<RouteTarget>(RouteTarget{std::move(key), route.to, route.connections,
-                                                         route.messages_per_connection, s.hostname,
-                                                         s.postmaster});
+      target = std::make_shared<RouteTarget>(RouteTarget{.key = std::move(key),
+                                                         .to = route.to,
+                                                         .ranks = {},
+                                                         .by_mx = route.by_mx,
+                                                         .port = route.port,
+                                                         .connections = route.connections,
+                                                         .messages_per_connection = route.messages_per_connection,
+                                                         .hostname = s.hostname,
+                                                         .postmaster = s.postmaster});
     }
     targets.push_back(std::move(target));
   }

@@ -136,6 +136,7 @@ WorkerServer::WorkerServer(core::Worker& worker, Shared& shared, core::LogRing& 
   queue_ = std::make_unique<MessageQueue>(
       *this, std::max<std::uint64_t>(settings().limits.queue_messages / worker.workers(), 1));
   lanes_ = std::make_unique<Lanes>(*this);
+  start_resolver();
   fronts_ = std::make_unique<Fronts>(*this);
 }
 
@@ -242,6 +243,7 @@ void WorkerServer::begin_drain(std::int64_t deadline_boot_ns) {
   fronts_->begin_drain(deadline_boot_ns);
   queue_->begin_drain();
   lanes_->begin_drain();
+  if (dns_channel_ != nullptr) dns_channel_->cancel_all();
   for (Inbound* inbound = first_inbound_; inbound != nullptr;) {
     Inbound* following = inbound->next;
     inbound->begin_drain();
@@ -249,9 +251,44 @@ void WorkerServer::begin_drain(std::int64_t deadline_boot_ns) {
   }
 }
 
+void WorkerServer::start_resolver() {
+  dns_settings_ = settings().dns;
+  resolv_conf_ = snapshot().resolv_conf;
+  own_name_ = settings().hostname;
+  dns::Resolver::Transport transport;
+  if (shared_.resolves_names) {
+    static constexpr auto kAnswered = [](void* self, std::uint64_t token, dns::Answer answer, std::string_view why) {
+      auto* server = static_cast<WorkerServer*>(self);
+      if (answer.status == dns::AnswerStatus::failed) server->counters_.dns_failures.add();
+      server->resolver_->answered(token, std::move(answer), why, server->now().boot_ns);
+    };
+    static constexpr auto kAsk = [](void* self, std::uint64_t token, const std::string& name, dns::RecordType type,
+                                    dns::NameOrigin origin) {
+      auto* server = static_cast<WorkerServer*>(self);
+      server->counters_.dns_questions.add();
+      server->dns_channel_->ask(server->settings().dns, token, name, type, origin);
+    };
+    dns_channel_ = std::make_unique<dns::Channel>(worker_, dns::Channel::Owner{this, kAnswered});
+    transport = {this, kAsk};
+  }
+  resolver_ = std::make_unique<dns::Resolver>(transport);
+}
+
+// After a reload: other servers may know other things, and another name makes other hosts ourselves.
+void WorkerServer::watch_dns_settings() {
+  const policy::Settings& now = settings();
+  const bool is_same_file = snapshot().resolv_conf == resolv_conf_;
+  if (is_same_file && now.dns == dns_settings_ && now.hostname == own_name_) return;
+  if (!is_same_file && dns_channel_ != nullptr) dns_channel_->reopen();
+  resolv_conf_ = snapshot().resolv_conf;
+  dns_settings_ = now.dns;
+  own_name_ = now.hostname;
+  resolver_->forget_all();
+}
+
 bool WorkerServer::is_quiet() const {
   return first_inbound_ == nullptr && refusals_.in_use() == 0 && queue_->is_quiet() && lanes_->is_quiet() &&
-         spool_->is_idle() &&
+         spool_->is_idle() && (dns_channel_ == nullptr || dns_channel_->is_quiet()) &&
          std::all_of(adopted_.begin(), adopted_.end(), [](const auto& spool) { return spool->is_idle(); }) &&
          fronts_->is_quiet() &&
          std::all_of(listeners_.begin(), listeners_.end(), [](const auto& listener) { return listener->is_quiet(); });
@@ -268,6 +305,9 @@ void WorkerServer::on_drain_tick(core::Timer&) noexcept {
 
 // Once a turn, last: what the turn gathered goes out together.
 bool WorkerServer::flush() noexcept {
+  watch_dns_settings();
+  resolver_->deliver();
+  if (dns_channel_ != nullptr) dns_channel_->sweep();
   queue_->flush();
   lanes_->flush();
   appending_.swap(waiting_to_append_);
@@ -277,7 +317,7 @@ bool WorkerServer::flush() noexcept {
   for (const auto& spool : adopted_) spool->flush(now());
   counters_.log_lines_dropped.set(log_.dropped());
   const bool is_passed_on = fronts_->flush();
-  return is_passed_on && !queue_->has_work() && !lanes_->has_work();
+  return is_passed_on && !queue_->has_work() && !lanes_->has_work() && !resolver_->has_work();
 }
 
 std::uint64_t WorkerServer::session_pool_bytes() { return kSessionPoolBytes; }

@@ -18,7 +18,10 @@
 #include "core/worker.h"
 #include "net/counters.h"
 #include "net/delivery/lane.h"
+#include "net/delivery/mail_sites.h"
 #include "net/delivery/message_queue.h"
+#include "net/dns/channel.h"
+#include "net/dns/resolver.h"
 #include "net/front/fronts.h"
 #include "net/held_input.h"
 #include "net/hold_requests.h"
@@ -35,7 +38,6 @@
 
 namespace postern::net {
 
-class Resolver;
 class WorkerServer;
 
 // What all workers of one server share. Built before the first worker, dies after the last.
@@ -43,7 +45,7 @@ struct Shared {
   core::Published<Snapshot>& snapshot;
   policy::LoginTable& logins;
   MachineLimits& machines;
-  Resolver* resolver = nullptr;                    // nullptr: next hops are addresses only (the simulator)
+  bool resolves_names = false;                     // false: next hops are addresses only (the simulator)
   users::Credentials* credentials = nullptr;       // nullptr: no service offers AUTH
   policy::GuessGuard* guard = nullptr;             // nullptr: nobody is barred
   policy::RateLimits* rates = nullptr;             // nullptr: no quotas
@@ -106,6 +108,8 @@ class WorkerServer {
   [[nodiscard]] Counters& counters() { return counters_; }
   [[nodiscard]] MessageQueue& queue() { return *queue_; }
   [[nodiscard]] Lanes& lanes() { return *lanes_; }
+  [[nodiscard]] dns::Resolver& resolver() { return *resolver_; }
+  [[nodiscard]] MailSites& mail_sites() { return mail_sites_; }
   [[nodiscard]] Fronts& fronts() { return *fronts_; }
   [[nodiscard]] std::uint32_t inline_bytes_max() const { return inline_bytes_max_; }
 
@@ -143,6 +147,8 @@ class WorkerServer {
   void accepted(int socket, std::size_t service);
   bool flush() noexcept;
   void on_drain_tick(core::Timer&) noexcept;
+  void start_resolver();
+  void watch_dns_settings();
 
   core::Worker& worker_;
   Shared& shared_;
@@ -161,6 +167,13 @@ class WorkerServer {
   std::vector<std::unique_ptr<core::Spool>> adopted_;
   std::unique_ptr<MessageQueue> queue_;
   std::unique_ptr<Lanes> lanes_;
+  MailSites mail_sites_;
+  // Dies before those whom it answers.
+  std::unique_ptr<dns::Resolver> resolver_;
+  std::unique_ptr<dns::Channel> dns_channel_;  // nullptr: every lookup fails
+  policy::Settings::Dns dns_settings_;         // under which the resolver learnt what it knows
+  std::string resolv_conf_;
+  std::string own_name_;
   std::unique_ptr<Fronts> fronts_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   Inbound* first_inbound_ = nullptr;

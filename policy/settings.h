@@ -91,6 +91,8 @@ struct NextHop {
 struct RouteSettings {
   std::string domain;       // "example.net" exactly, ".example.net" its subdomains, "*" any
   std::vector<NextHop> to;  // tried in order
+  bool by_mx = false;       // to = ["mx"]: the DNS names the hosts of each domain; `to` is empty
+  std::uint16_t port = 25;  // of hosts found by MX
   std::uint32_t connections = 20;
   std::uint32_t messages_per_connection = 1000;
   std::uint32_t line = 0;
@@ -153,6 +155,12 @@ struct Settings {
     std::uint32_t lifetime_seconds = 5 * 86400;
     std::uint32_t drain_seconds = 30;  // SIGTERM: how long running sessions and deliveries may finish
   } queue;
+  struct Dns {
+    std::vector<core::Endpoint> servers;  // empty: those of /etc/resolv.conf
+    std::uint32_t timeout_seconds = 3;    // of the first try; each round through the servers doubles it
+    std::uint32_t tries = 3;              // at each server
+    bool operator==(const Dns&) const = default;
+  } dns;
   struct Admin {
     std::string socket = "/run/postern/control";
     std::optional<core::Endpoint> http;  // metrics, health, login feeds; none: no HTTP listener

@@ -21,6 +21,7 @@ namespace {
 constexpr std::uint64_t kMebi = 1024 * 1024;
 constexpr std::uint64_t kGibi = 1024 * kMebi;
 constexpr std::uint32_t kDay = 86400;
+constexpr std::size_t kDnsServersMax = 8;
 constexpr std::size_t kSocketPathMax = 107;  // sockaddr_un's, without the ending NUL
 
 void read_hostname(TableReader& reader, std::string& hostname) {
@@ -138,6 +139,32 @@ void read_queue(const toml::table& table, Settings::Queue& queue, std::vector<Di
   reader.finish();
 }
 
+void read_dns(const toml::table& table, Settings::Dns& dns, std::vector<Diagnostic>& diagnostics) {
+  TableReader reader(table, "[dns]", diagnostics);
+  std::vector<PlacedText> read;
+  if (reader.texts("servers", read, R"("127.0.0.1:53")")) {
+    if (read.empty()) {
+      reader.error("servers", "'servers' is empty: leave the line out for those of /etc/resolv.conf");
+    }
+    for (const PlacedText& entry : read) {
+      const auto server = core::Endpoint::parse(entry.text);
+      if (server && server->port != 0) {
+        dns.servers.push_back(*server);
+      } else {
+        reader.error_at(entry.place, fmt::format("in 'servers': '{}' is not an address and port, such as "
+                                                 "\"127.0.0.1:53\" or \"[::1]:53\"",
+                                                 entry.text));
+      }
+    }
+    if (dns.servers.size() > kDnsServersMax) {
+      reader.error("servers", fmt::format("'servers' has {} entries; at most {} are asked", dns.servers.size(), kDnsServersMax));
+    }
+  }
+  reader.number("timeout_seconds", 1, 60, dns.timeout_seconds);
+  reader.number("tries", 1, 10, dns.tries);
+  reader.finish();
+}
+
 // "" is written by who wants none.
 void read_http(TableReader& reader, std::optional<core::Endpoint>& http) {
   std::string given;
@@ -172,6 +199,7 @@ void read_top(const toml::table& table, Settings& settings, std::vector<Diagnost
   if (const auto* limits = top.table("limits")) read_limits(*limits, settings.limits, diagnostics);
   if (const auto* logins = top.table("logins")) read_logins(*logins, settings.logins, diagnostics);
   if (const auto* queue = top.table("queue")) read_queue(*queue, settings.queue, diagnostics);
+  if (const auto* dns = top.table("dns")) read_dns(*dns, settings.dns, diagnostics);
   if (const auto* admin = top.table("admin")) read_admin(*admin, settings.admin, diagnostics);
   read_user_tables(top, settings, diagnostics);
   const bool has_service = top.has("service");

@@ -102,13 +102,8 @@ std::expected<NextHop, std::string> parse_next_hop(std::string_view text) {
   const std::string shown(text);
   const auto refuse = [&shown](std::string_view why) {
     return std::unexpected(fmt::format(
-        "'{}' {}; expected \"smtp:host:25\", \"lmtp:127.0.0.1:24\" or \"smtp:[::1]:25\"", shown, why));
+        "'{}' {}; expected \"smtp:host:25\", \"lmtp:127.0.0.1:24\", \"smtp:[::1]:25\" or \"mx\"", shown, why));
   };
-  if (text == "mx") {
-    return std::unexpected(
-        "to = [\"mx\"] is not available in this version: there is no DNS yet; name the next hop, such as "
-        "\"smtp:smarthost.example.org:25\"");
-  }
   NextHop hop;
   if (text.starts_with("lmtp:")) hop.protocol = NextHopProtocol::lmtp;
   if (text.starts_with("lmtp:") || text.starts_with("smtp:")) text.remove_prefix(5);
@@ -140,7 +135,8 @@ std::expected<NextHop, std::string> parse_next_hop(std::string_view text) {
   return hop;
 }
 
-void read_next_hops(TableReader& reader, std::vector<NextHop>& to) {
+void read_next_hops(TableReader& reader, RouteSettings& route) {
+  std::vector<NextHop>& to = route.to;
   std::vector<PlacedText> read;
   if (!reader.texts("to", read, R"("smtp:smarthost.example.org:25")")) {
     if (!reader.has("to"))
@@ -149,7 +145,12 @@ void read_next_hops(TableReader& reader, std::vector<NextHop>& to) {
   }
   if (read.empty()) reader.error("to", "'to' is empty: the route leads nowhere");
   for (const PlacedText& entry : read) {
-    if (auto hop = parse_next_hop(entry.text)) {
+    if (entry.text == "mx") {
+      route.by_mx = true;
+      if (read.size() > 1) {
+        reader.error_at(entry.place, "in 'to': \"mx\" stands alone: the hosts of a domain are those that the DNS names");
+      }
+    } else if (auto hop = parse_next_hop(entry.text)) {
       to.push_back(*std::move(hop));
     } else {
       reader.error_at(entry.place, fmt::format("in 'to': {}", hop.error()));
@@ -215,7 +216,11 @@ void read_routes(const std::vector<const toml::table*>& tables, Settings& settin
     route.line = table->source().begin.line;
     TableReader reader(*table, "[[route]]", diagnostics);
     read_route_domain(reader, route.domain);
-    read_next_hops(reader, route.to);
+    read_next_hops(reader, route);
+    reader.number("port", 1, 65535, route.port);
+    if (reader.has("port") && !route.by_mx) {
+      reader.error("port", "'port' belongs to to = [\"mx\"]; the port of a named hop stands behind its colon");
+    }
     reader.not_built("tls", "\"none\"", "mail goes out in plain text");
     reader.number("connections", 1, 10000, route.connections);
     reader.number("messages_per_connection", 1, 1000000, route.messages_per_connection);

@@ -211,7 +211,8 @@ void put_routes(std::string& out, const policy::Settings& settings) {
   if (settings.routes.empty()) out += "  none: nothing is ever delivered\n";
   for (const policy::RouteSettings& route : settings.routes) {
     fmt::format_to(Out(out), "  {} -> {}\n", route.domain == "*" ? std::string("every domain") : route.domain,
-                   joined(route.to, hop_text, "nowhere"));
+                   route.by_mx ? "the hosts that its MX names, port " + std::to_string(route.port)
+                               : joined(route.to, hop_text, "nowhere"));
   }
   const auto seconds = [](std::uint32_t value) { return std::to_string(value); };
   fmt::format_to(Out(out), "  tried again after {} seconds; given up after {}\n",

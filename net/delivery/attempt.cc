@@ -61,38 +61,33 @@ void MessageQueue::make_jobs(QueuedMessage& message) {
     if (message.state != nullptr && message.state->status(ordinal) != delivery::RecipientStatus::pending) continue;
     std::shared_ptr<const RouteTarget> target = snapshot.target_of(recipient->forward_path);
     if (target == nullptr) {
-      fail_unroutable(message, ordinal, recipient->forward_path);
+      settle_here(message, ordinal, recipient->forward_path, 550, "5.4.4", "no [[route]] takes this domain");
       continue;
     }
-    if (target.get() == last || std::find(seen.begin(), seen.end(), target.get()) != seen.end()) continue;
+    if (target->by_mx) target = site_of(message, ordinal, recipient->forward_path, target);
+    if (target == nullptr || target.get() == last) continue;
+    if (std::find(seen.begin(), seen.end(), target.get()) != seen.end()) continue;
     if (last != nullptr) seen.push_back(last);
     last = target.get();
-    DeliveryJob* job = jobs_.make(target);
-    if (job == nullptr) continue;  // stays pending: the next attempt will have it
-    job->owner = this;
-    job->owner_worker = server_.worker().index();
-    job->message = &message;
-    job->id = message.id;
-    job->next_recipient = ordinal;
-    job->asked_ns = message.asked_ns;
-    DeliveryFlow& flow = flow_of(target);
-    job->flow = &flow;
-    flow.waiting.push_back(*job);
-    mark(flow);
-    ++message.open_jobs;
+    add_job(message, target, ordinal);
   }
 }
 
-void MessageQueue::fail_unroutable(QueuedMessage& message, std::uint32_t ordinal, std::string_view forward_path) {
-  delivery::MessageState& state = state_of(message);
-  state.set_status(ordinal, delivery::RecipientStatus::failed);
-  state.set_error(ordinal, 550, "5.4.4", "no route takes this domain");
-  server_.counters().recipients_failed.add();
-  core::LogLine(server_.log(), server_.now(), core::Severity::warning, "failed")
-      .add("id", QueueId(message.id).text())
-      .add("to", forward_path)
-      .add("code", 550)
-      .add("reason", "no [[route]] takes this domain");
+void MessageQueue::add_job(QueuedMessage& message, const std::shared_ptr<const RouteTarget>& target,
+                           std::uint32_t ordinal) {
+  DeliveryJob* job = jobs_.make(target);
+  if (job == nullptr) return;  // its recipients stay pending: the next attempt will have them
+  job->owner = this;
+  job->owner_worker = server_.worker().index();
+  job->message = &message;
+  job->id = message.id;
+  job->next_recipient = ordinal;
+  job->asked_ns = message.asked_ns;
+  DeliveryFlow& flow = flow_of(target);
+  job->flow = &flow;
+  flow.waiting.push_back(*job);
+  mark(flow);
+  ++message.open_jobs;
 }
 
 DeliveryFlow& MessageQueue::flow_of(const std::shared_ptr<const RouteTarget>& target) {
@@ -237,9 +232,14 @@ bool MessageQueue::fill(DeliveryJob& job) {
     if (!recipient) break;
     if (ordinal < job.next_recipient) continue;
     if (message.state != nullptr && message.state->status(ordinal) != delivery::RecipientStatus::pending) continue;
+    std::shared_ptr<const RouteTarget> target;
+    if (message.sites != nullptr) target = std::exchange(message.sites->of[ordinal], nullptr);
+    if (target == nullptr) target = snapshot.target_of(recipient->forward_path);
     // By key: the same target may have been built anew by a reload since the job was made.
-    const auto target = snapshot.target_of(recipient->forward_path);
-    if (target == nullptr || target->key != job.target->key) continue;
+    if (target == nullptr || target->key != job.target->key) {
+      if (target != nullptr && target->by_mx && !target->to.empty()) message.sites->of[ordinal] = std::move(target);
+      continue;
+    }
     recipients[count] = *recipient;
     if (domain_of(recipient->forward_path).empty()) recipients[count].forward_path = job.target->postmaster;
     ordinals[count] = ordinal;

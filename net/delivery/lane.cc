@@ -1,11 +1,12 @@
 #include "net/delivery/lane.h"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <memory>
 #include <utility>
 
-#include "net/resolver.h"
+#include "core/files.h"
 #include "net/worker_server.h"
 
 namespace postern::net {
@@ -15,7 +16,8 @@ using core::kNanosecondsPerSecond;
 
 constexpr std::int64_t kRestFirst = 1 * kNanosecondsPerSecond;
 constexpr std::int64_t kRestMost = 60 * kNanosecondsPerSecond;
-constexpr std::int64_t kResolvedFor = 60 * kNanosecondsPerSecond;  // getaddrinfo does not tell the TTL
+constexpr std::int64_t kHostsFileKept = 60 * kNanosecondsPerSecond;  // a reload may have read it anew
+constexpr std::int64_t kOldAddressKept = 60 * kNanosecondsPerSecond;  // while the name servers do not answer
 constexpr std::int64_t kQuietLane = 600 * kNanosecondsPerSecond;
 constexpr std::size_t kConnectionsMax = 4096;                      // of one worker, to all targets together
 
@@ -123,40 +125,65 @@ void Lane::begin_drain() {
 
 int Lane::choose_hop() {
   const std::int64_t now = server_.now().boot_ns;
-  bool looking_up = false;
-  for (std::size_t i = 0; i < hops_.size(); ++i) {
+  std::array<std::uint8_t, dns::kMailHostsMax> order;
+  const bool has_ranks = !target_->ranks.empty();
+  if (has_ranks) {
+    dns::order_hosts(target_->ranks, core::files::random_u64(), std::span(order).first(target_->ranks.size()));
+  }
+  for (std::size_t n = 0; n < hops_.size(); ++n) {
+    const std::size_t i = has_ranks ? order[n] : n;
     Hop& hop = hops_[i];
     if (hop.rests_until_ns > now) continue;
     if (hop.resolved_until_ns > now) return static_cast<int>(i);
-    if (!hop.resolving) {
-      if (server_.shared().resolver == nullptr) {
-        rest(hop, target_->to[i].host, "names cannot be resolved here");
-        continue;
-      }
-      hop.resolving = true;
-      ++resolving_;
-      server_.shared().resolver->resolve(server_.worker().index(), target_->to[i].host, &Lane::on_resolved, this, i);
-    }
-    looking_up = true;
-    break;  // in order: a later hop is for when this one is down
+    if (!hop.resolving) look_up(i);
+    if (hop.resolving) return kLookingUp;  // in order: a later hop is for when this one is down
+    if (hop.resolved_until_ns > now) return static_cast<int>(i);
   }
-  return looking_up ? kLookingUp : kAllRest;
+  return kAllRest;
 }
 
-void Lane::on_resolved(void* self, std::uint64_t hop_index, std::uint64_t answer_word) noexcept {
-  auto* lane = static_cast<Lane*>(self);
-  const std::unique_ptr<ResolverAnswer> answer(reinterpret_cast<ResolverAnswer*>(answer_word));
-  Hop& hop = lane->hops_[hop_index];
-  hop.resolving = false;
-  --lane->resolving_;
-  if (answer->addresses.empty()) {
-    lane->rest(hop, lane->target_->to[hop_index].host, answer->error);
-  } else {
-    hop.addresses = std::move(answer->addresses);
-    hop.next_address = 0;
-    hop.resolved_until_ns = lane->server_.now().boot_ns + kResolvedFor;
+// At once, when it is known; else the hop is `resolving` for a while.
+void Lane::look_up(std::size_t index) {
+  const std::int64_t now = server_.now().boot_ns;
+  const std::string& host = target_->to[index].host;
+  const auto origin = target_->by_mx ? dns::NameOrigin::dns : dns::NameOrigin::settings;
+  if (!target_->by_mx) {
+    dns::HostAddresses own;
+    own.addresses = server_.snapshot().hosts.find(host);
+    own.until_ns = now + kHostsFileKept;
+    if (!own.addresses.empty()) {
+      own.status = dns::AnswerStatus::found;
+      return static_cast<void>(take_addresses(index, own));
+    }
   }
-  lane->lanes_.mark(*lane);
+  if (const auto found = server_.resolver().find_addresses(host, origin, now)) {
+    return static_cast<void>(take_addresses(index, *found));
+  }
+  hops_[index].resolving = true;
+  ++resolving_;
+  server_.resolver().ask_addresses(host, origin, now,
+                                   [this, index](const std::shared_ptr<const dns::HostAddresses>& found) {
+                                     hops_[index].resolving = false;
+                                     --resolving_;
+                                     if (!server_.is_draining()) take_addresses(index, *found);
+                                     lanes_.mark(*this);
+                                   });
+}
+
+bool Lane::take_addresses(std::size_t index, const dns::HostAddresses& found) {
+  Hop& hop = hops_[index];
+  if (found.status == dns::AnswerStatus::found) {
+    if (hop.addresses != found.addresses) hop.next_address = 0;
+    hop.addresses = found.addresses;
+    hop.resolved_until_ns = found.until_ns;
+    return true;
+  }
+  if (found.status == dns::AnswerStatus::failed && !hop.addresses.empty()) {
+    hop.resolved_until_ns = server_.now().boot_ns + kOldAddressKept;
+    return true;
+  }
+  rest(hop, target_->to[index].host, found.error);
+  return false;
 }
 
 bool Lane::open_connection() {
@@ -192,9 +219,10 @@ void Lane::connect_failed(Outbound& connection, std::string_view why) {
   hop_failed(connection, why);
 }
 
-void Lane::hop_failed(Outbound& connection, std::string_view why) {
+void Lane::hop_failed(Outbound& connection, std::string_view why, std::string_view enhanced) {
   server_.counters().outbound_connections_failed.add();
   Hop& hop = hops_[connection.hop()];
+  hop.last_enhanced.assign(enhanced);
   // A host's other addresses come first, the rest of the route after them.
   if (++hop.next_address % hop.addresses.size() == 0) {
     rest(hop, connection.peer(), why);
@@ -226,15 +254,17 @@ void Lane::closed(Outbound& connection) {
 // No hop can be reached: what waits is told so, with the last hop's words.
 void Lane::fail_waiting() {
   std::string why;
+  std::string_view enhanced = kUnreachable;
   std::string_view peer;
   for (const Hop& hop : hops_) {
+    if (!hop.last_enhanced.empty() && hop.last_enhanced != kUnreachable) enhanced = hop.last_enhanced;
     if (!hop.last_error.empty()) why += (why.empty() ? "" : "; ") + hop.last_error;
     if (!hop.last_peer.empty()) peer = hop.last_peer;
   }
   if (why.empty()) why = "too many connections are open";
   while (DeliveryJob* job = jobs_.pop_front()) {
     job->batch->set_peer(peer);
-    for (JobResult& result : job->batch->results) result.set(451, "4.4.1", why, false);
+    for (JobResult& result : job->batch->results) result.set(451, enhanced, why, false);
     finish(*job);
   }
 }

@@ -3,7 +3,8 @@
 //
 // A target has as many lanes as it has connections to spread, at most one a worker, so that its limits need
 // no lock; a queue hands its jobs to the lane of its own worker if there is one, else to another worker's
-// through the mesh. Hops are tried in the order of the route; one that does not answer rests for a while
+// through the mesh. Hops are tried in the order of the route, those of equal rank (MX) in a new random order for each
+// connection; one that does not answer rests for a while
 // (kRestFirst, doubling to kRestMost). When all rest, waiting jobs fail at once (4.4.1) and their messages
 // keep their retry schedule; an operator's `queue retry` ends the rests that began before it. Thread: one, its worker's.
 #pragma once
@@ -19,6 +20,7 @@
 #include "core/timer_wheel.h"
 #include "net/delivery/job.h"
 #include "net/delivery/outbound.h"
+#include "net/dns/resolver.h"
 #include "net/snapshot.h"
 
 namespace postern::net {
@@ -59,7 +61,9 @@ class Lane {
   void connected();                                // TCP stands
   void connect_failed(Outbound& connection, std::string_view why);
   void hop_works(Outbound& connection);            // it greeted and took EHLO
-  void hop_failed(Outbound& connection, std::string_view why);
+  // `enhanced`: what those who wait are told when no other hop is left.
+  void hop_failed(Outbound& connection, std::string_view why, std::string_view enhanced = kUnreachable);
+  static constexpr std::string_view kUnreachable = "4.4.1";
   void closed(Outbound& connection);  // its slot goes back
 
  private:
@@ -73,11 +77,13 @@ class Lane {
     bool resolving = false;
     std::string last_peer;
     std::string last_error;
+    std::string last_enhanced;
   };
-  static void on_resolved(void* self, std::uint64_t hop, std::uint64_t answer) noexcept;
-
   // The hop to use now: an index, -1: all rest, -2: an address is being looked up.
   int choose_hop();
+  void look_up(std::size_t hop);
+  // Takes what is known of its name. False: there is no address to use.
+  bool take_addresses(std::size_t hop, const dns::HostAddresses& found);
   bool open_connection();
   void rest(Hop& hop, std::string_view peer, std::string_view why);
   void fail_waiting();

@@ -1,7 +1,8 @@
 // The messages that one worker owns: every message in its spool logs, from the commit that made it durable to
 // the commit that finishes it.
 //
-// An attempt: the pending recipients are grouped by route target, one job a target; each job goes to the
+// An attempt: the pending recipients are grouped by route target, one job a target (on a route by MX the
+// targets are those of the recipients' domains, which may have to be looked up first); each job goes to the
 // target's lane (a batch of at most Transaction::kRecipientsMax recipients at a time) and comes back with a
 // result for each recipient. When all jobs of the attempt are back: notices (RFC 3464) that are due are made
 // durable first, then the outcome is written: finished, or a new state and the next attempt by
@@ -31,6 +32,7 @@
 #include "core/timer_wheel.h"
 #include "net/content.h"
 #include "net/delivery/job.h"
+#include "net/dns/mail_hosts.h"
 #include "net/delivery/recipient_state.h"
 #include "net/snapshot.h"
 
@@ -38,6 +40,13 @@ namespace postern::net {
 
 class Notice;
 class WorkerServer;
+
+// Of a message in an attempt with recipients of routes by MX.
+struct MessageSites {
+  explicit MessageSites(std::uint32_t recipients) : of(recipients) {}
+  std::vector<std::shared_ptr<const RouteTarget>> of;  // by ordinal; nullptr: not known, another route's, or in a batch
+  std::vector<std::string> waiting;                    // domains that are being looked up
+};
 
 struct QueuedMessage {
   QueuedMessage(MessageQueue& q, core::Spool& s, core::BlockPool& pool);
@@ -66,6 +75,7 @@ struct QueuedMessage {
   core::Timer timer;                              // the next attempt
   std::unique_ptr<core::Load> load;    // while it is being read back
   JobList waiting_for_load;
+  std::unique_ptr<MessageSites> sites;
   QueuedMessage* next = nullptr;  // in the queue's list, oldest first
   QueuedMessage* previous = nullptr;
 
@@ -135,7 +145,7 @@ class MessageQueue {
   void begin_attempt(QueuedMessage& message);
   [[nodiscard]] bool hold(QueuedMessage& message);
   void make_jobs(QueuedMessage& message);
-  void fail_unroutable(QueuedMessage& message, std::uint32_t ordinal, std::string_view forward_path);
+  void add_job(QueuedMessage& message, const std::shared_ptr<const RouteTarget>& target, std::uint32_t ordinal);
   DeliveryFlow& flow_of(const std::shared_ptr<const RouteTarget>& target);
   void mark(DeliveryFlow& flow);
   void run_flow(DeliveryFlow& flow);
@@ -145,6 +155,16 @@ class MessageQueue {
   void loaded(QueuedMessage& message, int error);
   void dispatch(DeliveryJob& job);
   void drop_job(DeliveryJob& job);
+
+  // by_mx.cc: from a domain to its target
+  void settle_here(QueuedMessage& message, std::uint32_t ordinal, std::string_view forward_path, std::uint16_t code,
+                   std::string_view enhanced, std::string_view text);
+  [[nodiscard]] std::string mail_domain(std::string_view forward_path) const;
+  std::shared_ptr<const RouteTarget> site_of(QueuedMessage& message, std::uint32_t ordinal, std::string_view forward_path,
+                                             const std::shared_ptr<const RouteTarget>& route);
+  std::shared_ptr<const RouteTarget> place(QueuedMessage& message, std::uint32_t ordinal, std::string_view forward_path,
+                                           const RouteTarget& route, const dns::MailHosts& hosts);
+  void mail_hosts_known(QueuedMessage& message, const std::string& domain, const dns::MailHosts& hosts);
 
   // outcome.cc: from results to what is written
   [[nodiscard]] bool is_simple_success(const DeliveryJob& job) const;

@@ -84,7 +84,10 @@ void MessageQueue::job_done(DeliveryJob& job) {
     }
   }
   for (std::size_t i = 0; i < job.batch->results.size(); ++i) {
-    if (job.batch->results[i].code == 0) continue;  // given back untried
+    if (job.batch->results[i].code == 0) {  // given back untried
+      if (job.target->by_mx) message.sites->of[job.batch->ordinals[i]] = job.target;
+      continue;
+    }
     message.was_tried = true;
     log_result(job, i);
   }
@@ -156,6 +159,7 @@ void MessageQueue::log_result(const DeliveryJob& job, std::size_t index) {
 
 void MessageQueue::end_attempt(QueuedMessage& message) {
   --attempts_open_;
+  message.sites.reset();
   if (message.remove_asked) return finish(message);
   const bool has_pending = message.state == nullptr || message.state->pending() != 0;
   if (!message.was_tried && has_pending && draining_) {

@@ -233,10 +233,11 @@ Channel::~Channel() = default;
 
 void Channel::ask(const policy::Settings::Dns& settings, std::uint64_t token, const std::string& name, RecordType type,
                   NameOrigin origin) {
-  if (channels_.empty() || channels_.back()->settings() != settings) {
+  if (channels_.empty() || reopen_ || channels_.back()->settings() != settings) {
     auto fresh = std::make_unique<Asking>(*this, settings);
     if (!fresh->open()) return owner_.answered(owner_.self, token, {}, fresh->error());
     channels_.push_back(std::move(fresh));
+    reopen_ = false;
   }
   channels_.back()->ask(token, name, type, origin);
 }

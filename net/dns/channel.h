@@ -1,8 +1,8 @@
 // A worker's way to the name servers: c-ares asks, the ring waits for its sockets, the timer wheel for its timeouts.
 //
 // c-ares does servers, retries, identifiers and TCP for long answers; the answers are read by parse_answer. Nothing blocks, but
-// that reading /etc/resolv.conf happens at the first question, and at the first one after the settings changed: questions
-// under way then end at the old servers.
+// that reading /etc/resolv.conf happens at the first question, and at the first one after it or the settings changed:
+// questions under way then end at the old servers.
 // Lifetime: dies only when it is_quiet(): the ring has polls of it in flight.
 // Thread: one, its worker's.
 #pragma once
@@ -33,6 +33,8 @@ class Channel {
   // `settings` as they are this turn.
   void ask(const policy::Settings::Dns& settings, std::uint64_t token, const std::string& name, RecordType type,
            NameOrigin origin);
+  // /etc/resolv.conf changed: read it anew at the next question.
+  void reopen() { reopen_ = true; }
   // All questions under way are answered, as failed.
   void cancel_all();
   // Once a turn: lets go of channels to former servers.
@@ -45,6 +47,7 @@ class Channel {
   core::Worker& worker_;
   Owner owner_;
   std::size_t polls_ = 0;  // in flight
+  bool reopen_ = false;
   std::vector<std::unique_ptr<Asking>> channels_;  // the last one takes questions, those before it end theirs
 };
 

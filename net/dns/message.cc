@@ -86,7 +86,7 @@ std::optional<std::string> Reader::name() {
       ok_ = false;
       return std::nullopt;
     }
-    if (text.size() + length + 1 > kNameBytesMax + 1) is_good = false;
+    if (text.size() + length + 1 > kNameBytesMax + (text.empty() ? 1 : 0)) is_good = false;
     if (is_good) {
       if (!text.empty()) text += '.';
       for (std::size_t i = 1; i <= length; ++i) {

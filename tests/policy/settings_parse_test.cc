@@ -373,7 +373,6 @@ TEST(SettingsParse, Routes) {
         "smtp:host:x", "smtp:[host.example]:25", "smtp:300.1.1.1:25", "", "smtp:25", "smtp:[::1]", "smtp:a b:25"}) {
     expect_error(route(bad), "expected \"smtp:host:25\"", "7:7");
   }
-  expect_error(route("mx"), "not available in this version");
   expect_error(
       with_service(
           "[[route]]\ndomain = \"*\"\nto = [\"[::1]:25\"]\n[[route]]\ndomain = \"a.example\"\nto = [\"[::1]:25\"]"),
@@ -383,6 +382,45 @@ TEST(SettingsParse, Routes) {
                "takes 'a.example' already");
   expect_error(with_service("[[route]]\ndomain = \"a b\"\nto = [\"[::1]:25\"]"), "is not a domain");
   expect_error(with_service("[[route]]\ndomain = \"*\"\nto = []"), "leads nowhere");
+}
+
+TEST(SettingsParse, RouteByMx) {
+  const auto route = [](const std::string& lines) { return with_service("[[route]]\ndomain = \"*\"\n" + lines); };
+  const ParsedSettings plain = route("to = [\"mx\"]");
+  EXPECT_TRUE(plain.ok()) << all_of(plain);
+  EXPECT_TRUE(plain.settings.routes.front().by_mx);
+  EXPECT_TRUE(plain.settings.routes.front().to.empty());
+  EXPECT_EQ(plain.settings.routes.front().port, 25);
+  EXPECT_EQ(route("to = [\"mx\"]\nport = 2525").settings.routes.front().port, 2525);
+  EXPECT_FALSE(route("to = [\"[::1]:25\"]").settings.routes.front().by_mx);
+  expect_error(route("to = [\"mx\", \"smtp:a.example:25\"]"), "stands alone", "7:7");
+  expect_error(route("to = [\"smtp:a.example:25\", \"mx\"]"), "stands alone", "7:28");
+  expect_error(route("to = [\"mx\"]\nport = 0"), "port");
+  expect_error(route("to = [\"[::1]:25\"]\nport = 25"), "belongs to to = [\"mx\"]");
+}
+
+TEST(SettingsParse, Dns) {
+  const ParsedSettings none = with_service("");
+  EXPECT_TRUE(none.settings.dns.servers.empty());
+  EXPECT_EQ(none.settings.dns.timeout_seconds, 3u);
+  EXPECT_EQ(none.settings.dns.tries, 3u);
+  const ParsedSettings given =
+      with_service("[dns]\nservers = [\"127.0.0.1:53\", \"[::1]:5353\"]\ntimeout_seconds = 5\ntries = 2");
+  ASSERT_TRUE(given.ok()) << all_of(given);
+  EXPECT_EQ(given.settings.dns.servers,
+            (std::vector<core::Endpoint>{*core::Endpoint::parse("127.0.0.1:53"), *core::Endpoint::parse("[::1]:5353")}));
+  EXPECT_EQ(given.settings.dns.timeout_seconds, 5u);
+  EXPECT_EQ(given.settings.dns.tries, 2u);
+  for (const char* bad : {"127.0.0.1", "::1:53", "ns.example.net:53", "127.0.0.1:0", "127.0.0.1:99999", ""}) {
+    expect_error(with_service("[dns]\nservers = [\"" + std::string(bad) + "\"]"), "is not an address and port", "6:12");
+  }
+  expect_error(with_service("[dns]\nservers = []"), "leave the line out");
+  std::string nine = "[dns]\nservers = [\"127.0.0.1:53\"";
+  for (int i = 0; i < 8; ++i) nine += ", \"127.0.0.1:53\"";
+  expect_error(with_service(nine + "]"), "at most 8");
+  expect_error(with_service("[dns]\ntimeout_seconds = 0"), "timeout_seconds");
+  expect_error(with_service("[dns]\ntries = 11"), "tries");
+  expect_error(with_service("[dns]\nserver = \"127.0.0.1:53\""), "servers");
 }
 
 TEST(SettingsParse, WhatIsNotBuiltYetIsSaid) {
