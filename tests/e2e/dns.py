@@ -3,7 +3,7 @@
 import email
 import email.policy
 
-from harness import Case, NameServer, Postern, RawClient, Sink, Switch, main, message, route_to, wait_until
+from harness import Case, NameServer, Postern, RawClient, Script, Sink, Switch, main, message, route_to, wait_until
 
 SENDER = "alice@example.net"
 QUICK = {"retry_seconds": [1]}
@@ -41,6 +41,8 @@ mx1      A     127.0.1.1
 mx2      A     127.0.1.2
 down     A     127.0.1.9
 xn--bcher-kva MX 10 mx1
+""" + "".join(f"many     MX {number + 10} a-host-with-a-long-name-{number}\n" for number in range(60)) + """
+a-host-with-a-long-name-0 A 127.0.1.2
 """
 
 
@@ -171,6 +173,34 @@ class Hosts(DnsCase):
         self.home.wait_for(20)
         self.assertEqual([self.switch.count(name, kind) for name, kind in
                           (("one.test", MX), ("null.test", MX), ("mx1.test", A))], [1, 1, 1])
+
+
+    def test_long_answer(self):
+        """Sixty hosts do not fit into a datagram: the rest of the conversation is TCP."""
+        self.start()
+        self.postern.change(dns={"servers": [self.names.address]})
+        self.assertEqual(self.postern.reload()["event"], "reloaded")
+        self.hand_in("a@many.test")
+        self.reached(self.second, "a@many.test")
+
+    def test_hop_that_takes_few_recipients(self):
+        """What a transaction left over goes into the next one, for recipients of several domains too."""
+        class Few(Script):
+            def rcpt(self, session, address, parameters):
+                taken = len(session.commands) - max(index for index, command in enumerate(session.commands)
+                                                    if command.startswith("MAIL")) - 1
+                return "452 4.5.3 too many recipients" if taken > 3 else None
+
+        self.start()
+        self.first.script = Few()
+        self.hand_in("warm@shared1.test")
+        self.hand_in("warm@shared2.test")
+        self.reached(self.first, "warm@shared1.test", "warm@shared2.test")
+        everybody = [f"r{number}@shared{number % 2 + 1}.test" for number in range(7)]
+        self.hand_in(*everybody)
+        self.first.wait_until(lambda kept: sum(len(each.recipients) for each in kept) >= 7, "seven recipients")
+        self.reached(self.first, *everybody)
+        self.assertEqual(self.postern.events("deferred"), [])
 
 
 class NoHosts(DnsCase):
