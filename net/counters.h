@@ -44,6 +44,9 @@ namespace postern::net {
   X(bounces_made, "delivery status notifications made")                                \
   X(outbound_connections_made, "connections made to next hops")                        \
   X(outbound_connections_failed, "connections to next hops that failed")               \
+  X(outbound_tls_handshakes, "TLS handshakes with next hops that ended well")          \
+  X(outbound_tls_resumed, "... of them by a session of before")                        \
+  X(outbound_tls_failed, "connections to next hops that ended between STARTTLS and EHLO under TLS") \
   X(dns_questions, "questions to name servers about next hops")                        \
   X(dns_failures, "... that had no answer: the mail is tried again later")             \
   X(log_lines_dropped, "log lines dropped because the log could not keep up")

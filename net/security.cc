@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
+#include <map>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -14,6 +16,9 @@ namespace postern::net {
 namespace {
 
 constexpr std::uint64_t kKeysBytesMax = 1 << 20;
+constexpr std::string_view kNoAuthorities =
+    "tls = \"verify\" of a route needs authorities to believe, and the system has none: install ca-certificates, or name a "
+    "file with 'tls_ca'";
 
 core::Result<sasl::JwtKeys> load_token_keys(const policy::Settings::Tokens& tokens) {
   const auto text = read_file(tokens.keys, kKeysBytesMax);
@@ -61,6 +66,28 @@ core::Result<tls::Certificate> load_or_make_self_signed(const policy::Settings& 
   return tls::Certificate::load(files);
 }
 
+// By route. Routes that believe the same authorities share a context, as those that believe anybody do.
+core::Result<void> load_hop_tls(const policy::Settings& settings, SecurityParts& parts) {
+  std::map<std::string, std::shared_ptr<const tls::ClientContext>> made;
+  for (const policy::RouteSettings& route : settings.routes) {
+    parts.hop_tls.emplace_back();
+    if (route.tls == policy::HopTls::none) continue;
+    std::string authorities;
+    if (route.tls == policy::HopTls::verify) {
+      authorities = route.tls_ca.empty() ? tls::ClientContext::system_authorities() : route.tls_ca;
+      if (authorities.empty()) return core::fail(std::string(kNoAuthorities));
+    }
+    auto& context = made[authorities];
+    if (context == nullptr) {
+      auto fresh = tls::ClientContext::make(authorities);
+      if (!fresh) return std::unexpected(fresh.error());
+      context = std::move(*fresh);
+    }
+    parts.hop_tls.back() = context;
+  }
+  return {};
+}
+
 }  // namespace
 
 core::Result<SecurityParts> load_security(const policy::Settings& settings, tls::TicketKeys& tickets,
@@ -71,6 +98,7 @@ core::Result<SecurityParts> load_security(const policy::Settings& settings, tls:
     if (!keys) return std::unexpected(keys.error());
     parts.token_keys.emplace(std::move(*keys));
   }
+  if (const auto loaded = load_hop_tls(settings, parts); !loaded) return std::unexpected(loaded.error());
   if (!policy::uses_tls(settings)) return parts;
   std::vector<tls::Certificate> certificates;
   for (const policy::CertificateSettings& each : settings.certificates) {
@@ -99,6 +127,15 @@ std::vector<policy::Diagnostic> check_security(const policy::Settings& settings,
   if (!settings.tokens.keys.empty()) {
     if (const auto keys = load_token_keys(settings.tokens); !keys) {
       found.push_back({DiagnosticKind::error, 0, 0, "[tokens]: " + keys.error().text});
+    }
+  }
+  for (const policy::RouteSettings& route : settings.routes) {
+    if (route.tls != policy::HopTls::verify) continue;
+    const std::string authorities = route.tls_ca.empty() ? tls::ClientContext::system_authorities() : route.tls_ca;
+    if (authorities.empty()) {
+      found.push_back({DiagnosticKind::error, route.line, 1, std::string(kNoAuthorities)});
+    } else if (const auto context = tls::ClientContext::make(authorities); !context) {
+      found.push_back({DiagnosticKind::error, route.line, 1, "[[route]]: " + context.error().text});
     }
   }
   std::vector<tls::Certificate> certificates;

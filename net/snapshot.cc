@@ -17,6 +17,21 @@ std::string target_key(const policy::RouteSettings& route) {
   return key;
 }
 
+// `may` is the ordinary case, and does not stand in it.
+std::string tls_key(const policy::RouteSettings& route) {
+  switch (route.tls) {
+    case policy::HopTls::none:
+      return " tls=none";
+    case policy::HopTls::may:
+      break;
+    case policy::HopTls::encrypt:
+      return " tls=encrypt";
+    case policy::HopTls::verify:
+      return " tls=verify " + route.tls_ca;
+  }
+  return {};
+}
+
 policy::GuardRules guard_rules(const policy::Settings& settings) {
   policy::GuardRules rules;
   rules.failures = settings.guard.failures;
@@ -45,12 +60,15 @@ Snapshot::Snapshot(policy::Settings settings, SecurityParts parts)
   const policy::Settings& s = policy.settings();
   for (const policy::MailboxSettings& mailbox : s.mailboxes) mailbox_access.emplace_back(mailbox.access);
   for (const policy::RouteSettings& route : s.routes) {
-    std::string key = target_key(route);
+    std::string key = target_key(route) + tls_key(route);
     std::shared_ptr<const RouteTarget> target;
     for (const auto& known : targets) {
       if (known->key == key) target = known;
     }
     if (target == nullptr) {
+      auto context = targets.size() < parts.hop_tls.size() ? parts.hop_tls[targets.size()] : nullptr;
+      const bool without = context == nullptr && route.tls == policy::HopTls::may;
+      const policy::HopTls how = without ? policy::HopTls::none : route.tls;
       target = std::make_shared<RouteTarget>(RouteTarget{.key = std::move(key),
                                                          .to = route.to,
                                                          .ranks = {},
@@ -59,7 +77,9 @@ Snapshot::Snapshot(policy::Settings settings, SecurityParts parts)
                                                          .connections = route.connections,
                                                          .messages_per_connection = route.messages_per_connection,
                                                          .hostname = s.hostname,
-                                                         .postmaster = s.postmaster});
+                                                         .postmaster = s.postmaster,
+                                                         .tls = how,
+                                                         .tls_context = std::move(context)});
     }
     targets.push_back(std::move(target));
   }

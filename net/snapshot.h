@@ -9,6 +9,7 @@
 
 #include "net/dns/hosts_file.h"
 #include "net/sasl/jwt.h"
+#include "net/tls/client_context.h"
 #include "net/tls/server_contexts.h"
 #include "policy/address_list.h"
 #include "policy/guess_guard.h"
@@ -16,7 +17,7 @@
 
 namespace postern::net {
 
-// Where the mail of a route goes. Routes with the same `to` share one target (and so its connections) by `key`.
+// Where the mail of a route goes. Routes with the same `to` and TLS share one target (and so its connections) by `key`.
 // Immutable; held by every delivery under way, so that a reload does not pull it from under one.
 struct RouteTarget {
   std::string key;                       // "smtp:192.0.2.1:25 lmtp:[::1]:24", "mx:25 a.example b.example;c.example"
@@ -28,6 +29,8 @@ struct RouteTarget {
   std::uint32_t messages_per_connection = 1000;
   std::string hostname;                  // what EHLO says
   std::string postmaster;                // where <postmaster> without a domain goes
+  policy::HopTls tls = policy::HopTls::none;
+  std::shared_ptr<const tls::ClientContext> tls_context;  // there when mail is sent with another `tls` than `none`
 
   bool operator==(const RouteTarget&) const = default;
 };
@@ -36,6 +39,8 @@ struct RouteTarget {
 struct SecurityParts {
   std::optional<tls::ServerContexts> tls;       // when a service has TLS
   std::optional<sasl::JwtKeys> token_keys;      // when [tokens] is there
+  // By route; nullptr for one in plain text. Missing altogether (in tests): a route that may use TLS does not.
+  std::vector<std::shared_ptr<const tls::ClientContext>> hop_tls;
   dns::HostsFile hosts;                         // /etc/hosts
   std::string resolv_conf;                      // /etc/resolv.conf, to see that it changed
 };

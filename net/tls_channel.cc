@@ -12,6 +12,10 @@ TlsChannel::TlsChannel(const tls::ServerContexts& contexts, std::size_t service,
                        core::BlockPool& pool)
     : pool_(pool), session_(contexts, service, now) {}
 
+TlsChannel::TlsChannel(std::shared_ptr<const tls::ClientContext> context, tls::ClientPeer peer, const core::Time& now,
+                       core::BlockPool& pool)
+    : pool_(pool), session_(std::move(context), std::move(peer), now) {}
+
 TlsChannel::~TlsChannel() {
   consume(plain().size());
   give_back(output_block_);

@@ -1,11 +1,12 @@
-// TLS of one client connection: the session, and memory of the worker's pool that it has only while octets wait in it.
+// TLS of one connection, a client's or one to a next hop: the session, and memory of the worker's pool that it has only while octets wait in it.
 //
-// Thread: one, its worker's. Lifetime: a slot of the server's pool, as long as its connection.
+// Thread: one, its worker's. Lifetime: as long as its connection.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
 #include "core/clock.h"
@@ -19,6 +20,9 @@ class TlsChannel {
  public:
   // `service`: index into the services of `contexts`.
   TlsChannel(const tls::ServerContexts& contexts, std::size_t service, const core::Time& now, core::BlockPool& pool);
+  // Towards a next hop: begins when receive() is called without octets.
+  TlsChannel(std::shared_ptr<const tls::ClientContext> context, tls::ClientPeer peer, const core::Time& now,
+             core::BlockPool& pool);
   ~TlsChannel();
   TlsChannel(const TlsChannel&) = delete;
   TlsChannel& operator=(const TlsChannel&) = delete;

@@ -88,11 +88,21 @@ struct NextHop {
   bool operator==(const NextHop&) const = default;
 };
 
+// How mail to a route's next hops is encrypted (docs/delivery.md).
+enum class HopTls : std::uint8_t {
+  none,     // STARTTLS is never said
+  may,      // where it works; a hop without it gets the mail in plain text
+  encrypt,  // or not at all; any certificate will do
+  verify,   // and the certificate is checked
+};
+
 struct RouteSettings {
   std::string domain;       // "example.net" exactly, ".example.net" its subdomains, "*" any
   std::vector<NextHop> to;  // tried in order
   bool by_mx = false;       // to = ["mx"]: the DNS names the hosts of each domain; `to` is empty
   std::uint16_t port = 25;  // of hosts found by MX
+  HopTls tls = HopTls::may;
+  std::string tls_ca;  // file: the authorities that `verify` believes; empty: the system's
   std::uint32_t connections = 20;
   std::uint32_t messages_per_connection = 1000;
   std::uint32_t line = 0;

@@ -17,6 +17,8 @@
 namespace postern::policy {
 namespace {
 
+constexpr std::size_t kPathMax = 4000;
+
 // What may stand in a list, beside addresses, domains and mail addresses.
 enum class ListKind : std::uint8_t { names, names_and_any };
 
@@ -208,6 +210,21 @@ void read_services(const std::vector<const toml::table*>& tables, Settings& sett
   }
 }
 
+void read_hop_tls(TableReader& reader, RouteSettings& route) {
+  auto mode = static_cast<std::size_t>(route.tls);
+  reader.choice("tls", {"none", "may", "encrypt", "verify", "dane", "mta-sts"}, mode);
+  if (mode > static_cast<std::size_t>(HopTls::verify)) {
+    reader.error("tls", fmt::format("tls = \"{}\" is not available in this version; \"verify\" checks "
+                                    "the certificate of the next hop by its name", mode == 4 ? "dane" : "mta-sts"));
+  } else {
+    route.tls = static_cast<HopTls>(mode);
+  }
+  read_path(reader, "tls_ca", kPathMax, route.tls_ca);
+  if (!route.tls_ca.empty() && mode < static_cast<std::size_t>(HopTls::verify)) {
+    reader.error("tls_ca", "nothing checks a certificate here: 'tls_ca' needs tls = \"verify\"");
+  }
+}
+
 void read_routes(const std::vector<const toml::table*>& tables, Settings& settings,
                  std::vector<Diagnostic>& diagnostics) {
   std::map<std::string, std::uint32_t> seen;
@@ -221,7 +238,7 @@ void read_routes(const std::vector<const toml::table*>& tables, Settings& settin
     if (reader.has("port") && !route.by_mx) {
       reader.error("port", "'port' belongs to to = [\"mx\"]; the port of a named hop stands behind its colon");
     }
-    reader.not_built("tls", "\"none\"", "mail goes out in plain text");
+    read_hop_tls(reader, route);
     reader.number("connections", 1, 10000, route.connections);
     reader.number("messages_per_connection", 1, 1000000, route.messages_per_connection);
     reader.finish();

@@ -51,6 +51,8 @@ struct DeliveryBatch {
   const char* large_path = nullptr;
   std::array<char, 96> peer;            // by the lane: "mx.example.net[192.0.2.1]:25", for the log and for notices
   std::uint8_t peer_bytes = 0;
+  std::string_view tls;                 // by the lane: "TLSv1.3"; empty: plain text. Static storage
+  bool tls_verified = false;            // ... and the hop proved its name
   bool was_retried = false;             // a kept connection had died: tried once more on a new one
 
   [[nodiscard]] std::string_view peer_view() const { return {peer.data(), peer_bytes}; }

@@ -42,7 +42,8 @@ Outbound::Outbound(WorkerServer& server, Lane& lane, std::size_t hop, const core
       close_(core::completion_handler<&Outbound::on_closed>, this),
       timer_(core::timer_handler<&Outbound::on_timer>, this),
       starved_(core::timer_handler<&Outbound::on_starved>, this),
-      session_({target_->to[hop].protocol == policy::NextHopProtocol::lmtp, target_->hostname}) {}
+      session_({target_->to[hop].protocol == policy::NextHopProtocol::lmtp, target_->hostname,
+                start_tls_for(*target_, hop, server.now().boot_ns)}) {}
 
 Outbound::~Outbound() {
   server_.worker().timers().cancel(timer_);
@@ -118,19 +119,25 @@ void Outbound::on_receive(core::Completion&, const core::Outcome& outcome) noexc
 void Outbound::pump() {
   if (state_ != State::open || send_.in_flight) return;
   for (bool go_on = true; go_on && state_ == State::open;) {
-    const std::string_view input = held_.front(server_.links(), server_.ring());
-    const smtp::ClientStep step = session_.advance(input, commands_);
+    const std::string_view received = input();
+    if (tls_ != nullptr && (tls_failed_ || !tls_->is_open())) break;  // the handshake is under way, or all is over
+    const smtp::ClientStep step = session_.advance(received, commands_);
     if (step.consumed != 0) heard_ = true;
     go_on = handle(step);
-    held_.consume(server_.links(), server_.ring(), step.consumed);
+    consume(step.consumed);
     // A reply that overtook the content is kept for content_sent(), and what follows it is left where it is.
-    if (step.event == ClientEvent::need_input && (held_.empty() || step.consumed == 0)) break;
+    if (step.event == ClientEvent::need_input && (!has_input() || step.consumed == 0)) break;
   }
   if (state_ != State::open) return close_when_quiet();
-  if (!commands_.view().empty() && !sending_content() && !send_.in_flight) {
+  if (tls_wanted_) return begin_handshake();
+  if (tls_ != nullptr) {
+    send_encrypted();
+    if (tls_failed_ || state_ != State::open) return;
+  } else if (!commands_.view().empty() && !sending_content() && !send_.in_flight) {
     server_.ring().send(socket_, commands_.view(), send_);
   }
-  if (input_ended_ && held_.empty() && state_ == State::open) {
+  if (input_ended_ && !has_input()) {
+    if (handshake_until_ns_ != 0) return lose("4.7.5", "the connection was closed by the other side in the TLS handshake");
     return lose("4.4.2", "the connection was closed by the other side");
   }
   set_timer();
@@ -142,7 +149,9 @@ bool Outbound::handle(const smtp::ClientStep& step) {
     case ClientEvent::need_input:
       return true;
     case ClientEvent::flush:
-    case ClientEvent::start_tls:  // not asked for
+      return false;
+    case ClientEvent::start_tls:
+      tls_wanted_ = true;
       return false;
     case ClientEvent::ready:
       if (!was_ready_) {
@@ -188,6 +197,8 @@ bool Outbound::handle(const smtp::ClientStep& step) {
 void Outbound::begin(DeliveryJob& job) {
   job_ = &job;
   job.batch->set_peer(peer_);
+  job.batch->tls = tls_ == nullptr ? std::string_view{} : tls_->facts().protocol;
+  job.batch->tls_verified = tls_ != nullptr && target_->tls_context->verifies();
   reused_ = session_.transactions() != 0;
   heard_ = false;
   session_.begin(job.batch->transaction);
@@ -210,10 +221,13 @@ bool Outbound::worth_another_connection() const {
 
 // It never got as far as a transaction: the greeting or EHLO went wrong. Its words go to whoever waits.
 void Outbound::fail_hop(const smtp::RecipientResult& cause) {
+  if (gives_up_tls()) return avoid_tls(cause.text);
+  if (session_.tried_tls()) server_.counters().outbound_tls_failed.add();
   std::string words = cause.by_peer ? std::to_string(cause.code) + " " : std::string();
   if (cause.by_peer && !cause.enhanced.empty()) words += std::string(cause.enhanced) + " ";
   words += cause.text;
-  lane_.hop_failed(*this, words);
+  const bool by_tls = !cause.by_peer && cause.enhanced.starts_with("4.7.");
+  lane_.hop_failed(*this, words, by_tls ? cause.enhanced : Lane::kUnreachable);
 }
 
 void Outbound::finish_job(bool broken) {
@@ -244,8 +258,9 @@ void Outbound::begin_drain() {
 // --- sending -------------------------------------------------------------------------------------------------------
 
 void Outbound::on_sent(core::Completion&, const core::Outcome& outcome) noexcept {
-  commands_.clear();
+  tls_ == nullptr ? clear_commands() : tls_->output_sent();
   if (state_ == State::closing) return close_when_quiet();
+  if (tls_failed_) return lose("4.7.5", tls_trouble());
   if (outcome.result < 0) return lose("4.4.2", std::strerror(-outcome.result));
   if (sending_content()) {
     send_more();
@@ -267,13 +282,13 @@ void Outbound::lose(std::string_view enhanced, std::string_view text) {
   smtp::CommandBuffer unsent(memory.data(), memory.size());
   // What the peer said before it left counts: "552 too big" and a reset is a refusal, not a lost connection.
   for (bool told = false; state_ == State::open;) {
-    const std::string_view input = told ? std::string_view{} : held_.front(server_.links(), server_.ring());
+    const std::string_view received = told ? std::string_view{} : input();
     unsent.clear();
-    const smtp::ClientStep step = session_.advance(input, unsent);
-    const bool is_over = step.event == ClientEvent::need_input || step.event == ClientEvent::flush ||
+    const smtp::ClientStep step = session_.advance(received, unsent);
+    const bool is_over = step.event == ClientEvent::start_tls || step.event == ClientEvent::need_input || step.event == ClientEvent::flush ||
                          step.event == ClientEvent::send_content || step.event == ClientEvent::ready;
     if (!is_over) handle(step);
-    held_.consume(server_.links(), server_.ring(), step.consumed);
+    consume(step.consumed);
     if (!is_over || state_ != State::open) continue;
     if (!told && step.consumed != 0) continue;
     if (told) {
@@ -312,6 +327,8 @@ void Outbound::set_timer() {
   if (state_ != State::open) return;
   std::int64_t seconds = session_.timeout_seconds();
   if (seconds == 0) seconds = kKeptSeconds;
+  // All of a handshake has its time, whatever dribbles in.
+  if (handshake_until_ns_ != 0) return server_.worker().timers().set(timer_, handshake_until_ns_);
   server_.worker().timers().set(timer_, server_.now().boot_ns + seconds * kNanosecondsPerSecond);
 }
 
@@ -330,7 +347,9 @@ void Outbound::on_timer(core::Timer&) noexcept {
         }
         return;
       }
+      if (tls_failed_) return lose("4.7.5", tls_trouble());
       server_.counters().timeouts.add();
+      if (handshake_until_ns_ != 0) return lose("4.7.5", "the other side did not end the TLS handshake in time");
       return lose("4.4.2", "the other side did not answer in time");
     case State::closing:
       return close_when_quiet();

@@ -3,7 +3,8 @@
 // Takes job after job from its lane while there are some, keeps the connection a few seconds when there are
 // none, and ends it after messages_per_connection. The content goes out by sendmsg straight from the
 // message's blocks; a large body is read from its file, one block at a time. One send in flight; what the
-// peer says meanwhile is held. A job whose kept connection turns out dead is put back once, untried, for a
+// peer says meanwhile is held. With TLS (outbound_tls.cc) the octets go through a TlsChannel, which has memory only while
+// octets wait in it; where TLS fails that may fail, the connection ends and the next one goes without. A job whose kept connection turns out dead is put back once, untried, for a
 // new connection. Thread: one, its lane's.
 #pragma once
 
@@ -21,6 +22,7 @@
 #include "net/held_input.h"
 #include "net/smtp/client_session.h"
 #include "net/smtp/data_encoder.h"
+#include "net/tls_channel.h"
 
 namespace postern::net {
 
@@ -72,6 +74,25 @@ class Outbound {
   void close();
   void close_when_quiet();
 
+  // outbound_tls.cc
+  [[nodiscard]] static smtp::StartTls start_tls_for(const RouteTarget& target, std::size_t hop, std::int64_t boot_ns);
+  [[nodiscard]] bool gives_up_tls() const;
+  void avoid_tls(std::string_view why);
+  void begin_handshake();
+  void decrypt();
+  // What the peer said and the session has not used, in plain text.
+  [[nodiscard]] std::string_view input();
+  [[nodiscard]] bool has_input() const;
+  void consume(std::size_t octets);
+  [[nodiscard]] std::string tls_trouble() const;
+  void send_encrypted();
+  void send_encrypted_content();
+  [[nodiscard]] std::string_view unsent_commands() const { return commands_.view().substr(commands_taken_); }
+  void clear_commands() {
+    commands_.clear();
+    commands_taken_ = 0;
+  }
+
   // outbound_content.cc: the content on its way
   void start_content(const smtp::ClientStep& step);
   void send_more();
@@ -98,6 +119,13 @@ class Outbound {
   char* command_memory_ = nullptr;
   smtp::CommandBuffer commands_{nullptr, 0};
 
+  std::unique_ptr<TlsChannel> tls_;      // nullptr: plain text
+  std::int64_t handshake_until_ns_ = 0;  // 0: no handshake is under way
+  std::size_t commands_taken_ = 0;       // octets of commands_ that are encrypted
+  bool tls_wanted_ = false;              // the handshake is to begin
+  bool tls_over_ = false;                // nothing more can be decrypted
+  bool tls_failed_ = false;
+
   ContentStep content_step_ = ContentStep::none;
   smtp::DataEncoder encoder_{smtp::ContentForm::data, 0};
   std::array<iovec, Content::kPartsMax> pieces_;
@@ -107,6 +135,9 @@ class Outbound {
   std::uint64_t file_offset_ = 0;
   char* file_memory_ = nullptr;
   std::array<iovec, 64> vector_;
+  // With TLS: the parts of vector_ that are not encrypted yet.
+  std::size_t vector_at_ = 0;
+  std::size_t vector_count_ = 0;
   msghdr message_{};
 
   core::Completion connect_;

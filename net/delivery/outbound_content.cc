@@ -56,6 +56,7 @@ void Outbound::on_file(core::Completion&, const core::Outcome& outcome) noexcept
 
 // Sends as many parts as one call takes; behind the last one, the end of DATA.
 void Outbound::send_more() {
+  if (vector_at_ < vector_count_) return send_encrypted_content();
   if (content_step_ == ContentStep::last) {
     content_step_ = ContentStep::none;
     if (file_ >= 0 && !close_.in_flight) server_.ring().close(std::exchange(file_, -1), close_);
@@ -67,7 +68,8 @@ void Outbound::send_more() {
   }
   std::size_t n = 0;
   if (!commands_.view().empty()) {
-    vector_[n++] = {const_cast<char*>(commands_.view().data()), commands_.view().size()};
+    const std::string_view commands = unsent_commands();
+    vector_[n++] = {const_cast<char*>(commands.data()), commands.size()};
   }
   while (piece_at_ < piece_count_ && n + 1 < vector_.size()) {
     iovec& piece = pieces_[piece_at_];
@@ -90,6 +92,11 @@ void Outbound::send_more() {
     content_step_ = ContentStep::last;
   }
   if (n == 0) return send_more();  // a binary content of nothing: nothing to send, only to end
+  if (tls_ != nullptr) {
+    vector_at_ = 0;
+    vector_count_ = n;
+    return send_encrypted_content();
+  }
   message_ = msghdr{};
   message_.msg_iov = vector_.data();
   message_.msg_iovlen = n;

@@ -152,6 +152,11 @@ void MessageQueue::log_result(const DeliveryJob& job, std::size_t index) {
       .add("relay", job.batch->peer_view())
       .add("code", result.code);
   if (result.enhanced_bytes != 0) line.add("status", result.enhanced_view());
+  if (ok) {
+    const std::string_view tls = job.batch->tls;
+    line.add("tls", tls.empty() ? "none" : tls)
+        .add("proof", tls.empty() ? "none" : job.batch->tls_verified ? "verified" : "encrypted");
+  }
   line.add("reply", result.text_view());
 }
 

@@ -384,6 +384,23 @@ TEST(SettingsParse, Routes) {
   expect_error(with_service("[[route]]\ndomain = \"*\"\nto = []"), "leads nowhere");
 }
 
+TEST(SettingsParse, HowARouteIsEncrypted) {
+  const auto route = [](std::string_view more) {
+    return with_service("[[route]]\ndomain = \"*\"\nto = [\"smtp:mx.example.org:25\"]\n" + std::string(more));
+  };
+  EXPECT_EQ(route("").settings.routes.front().tls, HopTls::may);
+  EXPECT_EQ(route("tls = \"none\"").settings.routes.front().tls, HopTls::none);
+  EXPECT_EQ(route("tls = \"may\"").settings.routes.front().tls, HopTls::may);
+  EXPECT_EQ(route("tls = \"encrypt\"").settings.routes.front().tls, HopTls::encrypt);
+  const ParsedSettings verify = route("tls = \"verify\"\ntls_ca = \"/etc/ca.pem\"");
+  EXPECT_TRUE(verify.ok());
+  EXPECT_EQ(verify.settings.routes.front().tls, HopTls::verify);
+  EXPECT_EQ(verify.settings.routes.front().tls_ca, "/etc/ca.pem");
+  expect_error(route("tls = \"starttls\""), "must be one of");
+  expect_error(route("tls_ca = \"/etc/ca.pem\""), "needs tls = \"verify\"");
+  expect_error(route("tls = \"verify\"\ntls_ca = \"ca.pem\""), "tls_ca");
+}
+
 TEST(SettingsParse, RouteByMx) {
   const auto route = [](const std::string& lines) { return with_service("[[route]]\ndomain = \"*\"\n" + lines); };
   const ParsedSettings plain = route("to = [\"mx\"]");
@@ -428,7 +445,8 @@ TEST(SettingsParse, WhatIsNotBuiltYetIsSaid) {
   expect_error(journal, "not available in this version");
   EXPECT_EQ(all_of(journal).find("unknown setting"), std::string::npos);
   for (const char* extra :
-       {"dnsbl = [\"x.example\"]", "[[route]]\ndomain = \"*\"\nto = [\"[::1]:25\"]\ntls = \"may\""}) {
+       {"dnsbl = [\"x.example\"]", "[[route]]\ndomain = \"*\"\nto = [\"[::1]:25\"]\ntls = \"dane\"",
+        "[[route]]\ndomain = \"*\"\nto = [\"[::1]:25\"]\ntls = \"mta-sts\""}) {
     expect_error(with_service(extra), "not available in this version");
   }
   expect_error(with_service("dnsbl = [\"x.example\"]"),

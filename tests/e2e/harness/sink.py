@@ -7,6 +7,7 @@ octets are kept exactly as they came, dot-stuffing removed.
 
 import re
 import socket
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -41,6 +42,9 @@ class Session:
     number: int
     peer: tuple
     helo: str = ""
+    tls: str = ""  # "TLSv1.3"; empty: plain text
+    resumed: bool = False
+    server_name: str | None = None  # SNI
     commands: list[str] = field(default_factory=list)
 
 
@@ -54,6 +58,14 @@ class Script:
         return None
 
     def helo(self, session):
+        return None
+
+    def starttls(self, session):
+        """Instead of 220."""
+        return None
+
+    def handshake(self, session):
+        """After 220: DROP ends the connection once the client has begun."""
         return None
 
     def mail(self, session, address, parameters):
@@ -72,12 +84,15 @@ class Script:
 
 
 class Sink:
-    """Listens at once on a port of its own (or the given one); close() ends all connections."""
+    """Listens at once on a port of its own (or the given one); close() ends all connections. With `tls`, an SSLContext,
+    it has STARTTLS."""
 
-    def __init__(self, script: Script | None = None, *, lmtp: bool = False, port: int = 0, address: str = "127.0.0.1"):
+    def __init__(self, script: Script | None = None, *, lmtp: bool = False, port: int = 0, address: str = "127.0.0.1",
+                 tls: ssl.SSLContext | None = None):
         self.name = "sink"
         self.script = script or Script()
         self.lmtp = lmtp
+        self.tls = tls
         self.lock = threading.Condition()
         self.messages: list[Message] = []
         self.sessions: list[Session] = []
@@ -150,16 +165,29 @@ class Sink:
             threading.Thread(target=self._serve, args=(connection, session), daemon=True).start()
 
     def _serve(self, connection, session):
+        dialog = _Dialog(self, connection, session)
         try:
-            _Dialog(self, connection, session).run()
+            dialog.run()
         except (ConnectionError, OSError):
             pass
         finally:
             with self.lock:
                 self._sockets.discard(connection)
+                self._sockets.discard(dialog.socket)
                 self.open_now -= 1
                 self.lock.notify_all()
-            connection.close()
+            dialog.socket.close()
+
+    def encrypt(self, connection, session):
+        """The handshake, as the server; the encrypted socket."""
+        encrypted = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        with self.lock:
+            self._sockets.discard(connection)
+            self._sockets.add(encrypted)
+        encrypted.sink_session = session
+        encrypted.do_handshake()
+        session.tls, session.resumed = encrypted.version(), encrypted.session_reused
+        return encrypted
 
     def record(self, message: Message) -> None:
         with self.lock:
@@ -204,7 +232,7 @@ class _Dialog:
         self.socket.setblocking(False)
         try:
             return bool(self.input.peek(1))
-        except (BlockingIOError, ConnectionError):
+        except (BlockingIOError, ConnectionError, ssl.SSLWantReadError):
             return False
         finally:
             self.socket.setblocking(True)
@@ -228,12 +256,31 @@ class _Dialog:
         answer = self.sink.script.helo(self.session)
         if not answer:
             words = ["sink.example", *self.sink.script.extensions]
+            if self.sink.tls and not self.session.tls:
+                words.append("STARTTLS")
             answer = "\r\n".join("250-" + word for word in words[:-1]) + ("\r\n" if words[:-1] else "")
             answer += "250 " + words[-1]
         self._say(answer)
         self.message = None
 
     _do_lhlo = _do_ehlo
+
+    def _do_starttls(self, rest):
+        answer = self.sink.script.starttls(self.session) if self.sink.tls else "502 5.5.1 no TLS"
+        if answer is not DROP and answer and answer[0] != "2":
+            return self._say(answer)
+        self._say(answer or "220 2.0.0 go ahead")
+        self._flush()
+        if self.sink.script.handshake(self.session) is DROP:
+            self.socket.recv(65536)
+            raise _Drop()
+        self.input.detach()
+        try:
+            self.socket = self.sink.encrypt(self.socket, self.session)
+        except ssl.SSLError as error:
+            raise _Drop() from error
+        self.input = self.socket.makefile("rb", 1 << 16)
+        self.message = None
 
     def _do_helo(self, rest):
         self.session.helo = rest
