@@ -246,7 +246,14 @@ class Checker {
     }
     const PolicySnapshot snapshot(settings_);
     for (const std::string& domain : settings_.local_domains) {
-      if (snapshot.route(DomainName(domain)) >= 0) continue;
+      const int route = snapshot.route(DomainName(domain));
+      if (route >= 0 && settings_.routes[static_cast<std::size_t>(route)].by_mx) {
+        add(DiagnosticKind::warning, settings_.routes[static_cast<std::size_t>(route)].line,
+            fmt::format("the local domain '{}' goes by MX: where its MX is this server, its mail loops back and is bounced. "
+                        "Give it a [[route]] to its mail store, such as to = [\"lmtp:127.0.0.1:24\"]",
+                        domain));
+      }
+      if (route >= 0) continue;
       add(DiagnosticKind::warning, 0,
           fmt::format("no [[route]] takes the local domain '{}': its mail is taken in and never delivered",
                       domain));

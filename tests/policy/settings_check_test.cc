@@ -210,6 +210,20 @@ TEST(SettingsCheck, Warnings) {
   EXPECT_EQ(found(settings, DiagnosticKind::warning).find("'example.net'"), std::string::npos);
 }
 
+TEST(SettingsCheck, ALocalDomainByMxComesBack) {
+  Settings settings = safe();
+  settings.local_domains = {"example.net"};
+  settings.routes.front().by_mx = true;
+  settings.routes.front().line = 30;
+  const std::string warnings = found(settings, DiagnosticKind::warning);
+  EXPECT_NE(warnings.find("f:30:1: warning: the local domain 'example.net' goes by MX"), std::string::npos) << warnings;
+  RouteSettings store;
+  store.domain = "example.net";
+  store.to.push_back({NextHopProtocol::lmtp, "127.0.0.1", 24, core::IpAddress::parse("127.0.0.1")});
+  settings.routes.insert(settings.routes.begin(), store);
+  EXPECT_EQ(found(settings, DiagnosticKind::warning), "");
+}
+
 TEST(SettingsCheck, ALanWiderThanTheMachinesNetworks) {
   Settings settings = safe();
   settings.lan = {prefix("127.0.0.0/8"),      prefix("::1/128"),     prefix("192.168.1.0/24"),
