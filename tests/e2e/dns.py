@@ -183,6 +183,24 @@ class Hosts(DnsCase):
         self.hand_in("a@many.test")
         self.reached(self.second, "a@many.test")
 
+    def test_a_thousand_domains(self):
+        """Each message once, each to the better host of its domain; two sites, so two sets of connections."""
+        domains = 1000
+        self.start(records=RECORDS + "".join(
+            f"d{number} MX {number % 50} mx{number % 2 + 1}\nd{number} MX {number % 50 + 10} mx{2 - number % 2}\n"
+            for number in range(domains)))
+        with RawClient(self.postern.port()) as client:
+            client.ehlo()
+            for number in range(2 * domains):
+                answer = client.hand_in(SENDER, [f"r{number}@d{number % domains}.test"], message())
+                self.assertEqual(answer.code, 250, answer)
+        for sink, rest in ((self.first, 0), (self.second, 1)):
+            numbers = range(rest, 2 * domains, 2)
+            self.reached(sink, *(f"r{number}@d{number % domains}.test" for number in numbers))
+            self.assertLessEqual(sink.open_most, 20)
+        self.queue_is_empty()
+        self.assertEqual(self.home.messages, [])
+
     def test_hop_that_takes_few_recipients(self):
         """What a transaction left over goes into the next one, for recipients of several domains too."""
         class Few(Script):
