@@ -45,7 +45,7 @@ TEST(SettingsFiles, EveryKeyIsDocumented) {
   const std::string doc = read("docs/settings.md");
   for (const char* key : {"protocol", "store_proxy_protocol", "proxy_protocol", "master_separator", "state", "store", "dovecot", "cram_md5", "hash_threads", "hash_queue", "cache_seconds", "hold_on_quota", "keys", "issuer",
                           "audience", "user_claim", "failures", "within", "bar", "bar_max", "never", "messages_per_hour",
-                          "recipients_per_day", "names", "chain", "key", "tls", "submission", "submission_domain",
+                          "recipients_per_day", "names", "chain", "key", "tls", "tls_ca", "submission", "submission_domain",
                           "hide_client", "mechanisms", "plain_on_lan", "own_sender", "own_header_from", "client_ca",
                           "hostname",
                           "local_domains",
