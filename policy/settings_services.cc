@@ -84,7 +84,7 @@ ServiceSettings read_service(const toml::table& table, std::set<std::string>& na
   read_listen(reader, "service", R"("0.0.0.0:25", "[::]:25")", service.listen);
   service.tls = read_tls(reader);
   read_submission(reader, service);
-  reader.not_built("dnsbl", "[]", "there is no DNS yet");
+  reader.not_built("dnsbl", "[]", "no list is asked yet");
   reader.boolean("proxy_protocol", service.proxy_protocol);
   reader.boolean("reject_forged_local", service.reject_forged_local);
   reader.boolean("exempt_authenticated", service.exempt_authenticated);

@@ -85,18 +85,9 @@ void Resolver::ask_mail_hosts(const std::string& domain, std::string_view own_na
   }
   lookup->hosts_askers.push_back(std::move(asker));
   if (lookup->hosts_askers.size() > 1) return;
-  const std::uint64_t token = next_id_ << kPartBits | part_mx;
   lookup->name = domain;
   lookup->own_name = own_name;
-  Answer none;
-  if (!is_askable(domain)) {
-    none.status = AnswerStatus::no_such_name;
-    answered(token, std::move(none), {}, now_ns);
-  } else if (transport_.ask == nullptr) {
-    answered(token, std::move(none), "names cannot be resolved here", now_ns);
-  } else {
-    transport_.ask(transport_.self, token, domain, RecordType::mx, NameOrigin::dns);
-  }
+  ask(next_id_ << kPartBits | part_mx, domain, RecordType::mx, NameOrigin::dns, now_ns);
 }
 
 void Resolver::ask_addresses(const std::string& host, NameOrigin origin, std::int64_t now_ns, AddressAsker asker) {
@@ -119,16 +110,20 @@ void Resolver::ask_addresses(const std::string& host, NameOrigin origin, std::in
   lookup->origin = origin;
   lookup->open = 2;
   for (const auto& [part, type] : {std::pair{part_v6, RecordType::aaaa}, std::pair{part_v4, RecordType::a}}) {
-    const std::uint64_t token = id << kPartBits | part;
-    Answer none;
-    if (!is_askable(host)) {
-      none.status = AnswerStatus::no_such_name;
-      answered(token, std::move(none), {}, now_ns);
-    } else if (transport_.ask == nullptr) {
-      answered(token, std::move(none), "names cannot be resolved here", now_ns);
-    } else {
-      transport_.ask(transport_.self, token, host, type, origin);
-    }
+    ask(id << kPartBits | part, host, type, origin, now_ns);
+  }
+}
+
+void Resolver::ask(std::uint64_t token, const std::string& name, RecordType type, NameOrigin origin,
+                   std::int64_t now_ns) {
+  Answer none;
+  if (!is_askable(name)) {
+    none.status = AnswerStatus::no_such_name;
+    answered(token, std::move(none), {}, now_ns);
+  } else if (transport_.ask == nullptr) {
+    answered(token, std::move(none), "names cannot be resolved here", now_ns);
+  } else {
+    transport_.ask(transport_.self, token, name, type, origin);
   }
 }
 

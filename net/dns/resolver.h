@@ -94,6 +94,8 @@ class Resolver {
     std::vector<AddressAsker> address_askers;
   };
   Lookup* begin(std::string key, bool is_mail);
+  // Answered at once when it cannot be asked for.
+  void ask(std::uint64_t token, const std::string& name, RecordType type, NameOrigin origin, std::int64_t now_ns);
   void mail_answered(std::uint64_t id, Answer answer, std::string_view why, std::int64_t now_ns);
   void end_mail(std::uint64_t id, MailHosts hosts, std::int64_t seconds, std::int64_t now_ns);
   void end_host(std::uint64_t id, std::int64_t now_ns);

@@ -450,7 +450,7 @@ TEST(SettingsParse, WhatIsNotBuiltYetIsSaid) {
     expect_error(with_service(extra), "not available in this version");
   }
   expect_error(with_service("dnsbl = [\"x.example\"]"),
-               "'dnsbl = [...]' is not available in this version: there is no DNS yet; leave it out or write dnsbl = []",
+               "'dnsbl = [...]' is not available in this version: no list is asked yet; leave it out or write dnsbl = []",
                "5:9");
   EXPECT_TRUE(with("mailbox = []\nlogins = {feeds = []}\nadmin = {http = \"\"}").ok());
 }
